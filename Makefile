@@ -1,0 +1,46 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help setup test test-slow check docs demo bench clean
+
+help:  ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(STAMP)  ## create .venv with every pinned package (PYTHON=python3.12 to choose one)
+
+# Written last, so that an interrupted installation is taken up again.
+$(STAMP): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; (3, 11) <= sys.version_info < (3, 14) or sys.exit("got Python %d.%d from $(PYTHON), expected 3.11 to 3.13: name one with make setup PYTHON=/path/to/python3.12" % sys.version_info[:2])'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet --requirement requirements.lock
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation --editable .
+	@touch $(STAMP)
+
+test: setup  ## run the tests and the examples of the guide
+	$(BIN)/python -m pytest
+
+test-slow: setup  ## run the tests that take longer
+	$(BIN)/python -m pytest -m "slow and not gpu"
+
+check: setup  ## lint, format, types, import direction, docstrings
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/python -m pytest --quiet tests/test_project.py
+
+docs: setup  ## build the documentation in docs/_build/html; a warning fails
+	$(BIN)/sphinx-build --fail-on-warning --keep-going --fresh-env --quiet -b html docs docs/_build/html
+
+demo: setup  ## impute a real series and write tables and pictures to demo_output/
+	$(BIN)/python -m tsimpute.demo
+
+bench: setup  ## measure speed against peers
+	$(BIN)/python benchmarks/speed/run.py
+
+clean:  ## remove the environment, caches and everything that was built
+	rm -rf $(VENV) build dist demo_output docs/_build
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find tsimpute tests benchmarks -type d -name __pycache__ -prune -exec rm -rf {} +

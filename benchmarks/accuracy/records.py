@@ -1,0 +1,56 @@
+"""Result rows of benchmarks: what was measured, on what, at which commit."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+RESULTS = Path(__file__).resolve().parents[1] / "results"
+CACHE = Path(__file__).resolve().parents[1] / ".cache"
+
+
+def circumstances() -> dict[str, Any]:
+    """Commit, device and cores, for every row."""
+    import torch
+
+    answer = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
+    )
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.machine()
+    return {
+        "commit": answer.stdout.strip() or "unknown",
+        "device": device,
+        "threads": torch.get_num_threads(),
+        "cores": os.cpu_count(),
+    }
+
+
+def add_row(file: Path, row: dict[str, Any], key: list[str]) -> None:
+    """Write a row, replacing an older one with the same key; the file is replaced atomically."""
+    table = pd.DataFrame([row])
+    if file.is_file():
+        old = pd.read_csv(file, dtype={"commit": str})
+        same = pd.Series(True, index=old.index)
+        for name in key:
+            same &= old[name].astype(str) == str(row[name])
+        table = pd.concat([old[~same], table], ignore_index=True)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    temporary = file.with_suffix(".tmp")
+    table.to_csv(temporary, index=False, float_format="%.6g")
+    os.replace(temporary, file)
+
+
+def has_row(file: Path, row: dict[str, Any]) -> bool:
+    """Whether the file holds a row with all these values."""
+    if not file.is_file():
+        return False
+    old = pd.read_csv(file, dtype={"commit": str})
+    same = pd.Series(True, index=old.index)
+    for name, value in row.items():
+        same &= old[name].astype(str) == str(value)
+    return bool(same.any())

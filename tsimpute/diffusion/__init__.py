@@ -1,0 +1,1 @@
+"""The mathematics of the diffusion: schedules, time grids, learned step masks, losses."""

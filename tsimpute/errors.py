@@ -1,0 +1,27 @@
+"""Errors that tsimpute raises at its border: what was got, what was expected, what to do."""
+
+from __future__ import annotations
+
+
+class TsimputeError(Exception):
+    """Base of every error that tsimpute raises on purpose."""
+
+
+class InputError(TsimputeError, ValueError):
+    """Data or a parameter cannot be used; the message names the column, row or parameter."""
+
+
+class InputTypeError(TsimputeError, TypeError):
+    """Data of a kind that no imputation can be made from, for example text columns."""
+
+
+class ModelFileError(TsimputeError, ValueError):
+    """A saved model is truncated, altered, of a newer format or otherwise not to be trusted."""
+
+
+class DatasetError(TsimputeError, FileNotFoundError):
+    """A data set is absent or its bytes are not the expected ones; the message says where to get it."""
+
+
+class MissingExtraError(TsimputeError, ImportError):
+    """An optional dependency is needed; the message names the extra that installs it."""

@@ -1,0 +1,540 @@
+"""The estimator: checks, converts, delegates."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
+from sklearn.utils import Tags, check_random_state
+from sklearn.utils.validation import check_is_fitted
+
+from tsimpute.errors import InputError
+from tsimpute.evaluation.metrics import lower_median, quantile_crps
+from tsimpute.panel.checks import check_fit_panel
+from tsimpute.panel.containers import read_panel
+from tsimpute.panel.core import Panel
+from tsimpute.panel.missingness import hide_points
+from tsimpute.settings import check_parameters, checked_quantiles
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import xarray as xr
+
+    from tsimpute.inference import Stretch
+    from tsimpute.model import FittedModel
+    from tsimpute.training.loop import Trainer
+
+FloatArray = NDArray[np.float64]
+
+
+class EDDPMImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    """Fills the holes of multivariate time series by conditional diffusion with few steps.
+
+    The CSDI transformer (Tashiro et al., NeurIPS 2021), trained with EDDPM (Zhang et al.,
+    ICML 2024): each diffusion step has a keep-probability, learned together with the weights,
+    and only `kept_steps` of the `diffusion_steps` remain.
+
+    Data are a DataFrame with a DatetimeIndex (one series), a DataFrame with a (series, time)
+    MultiIndex (many, of any length), an array (time, feature) or (series, time, feature), or an
+    xarray DataArray or Dataset. NaN means missing, everywhere.
+
+    Parameters
+    ----------
+    window_steps : int, default=36
+        Rows that the network sees at once.
+    kept_steps : int, default=10
+        Diffusion steps that remain. Equal to `diffusion_steps`: nothing is pruned (CSDI).
+    n_samples : int, default=50
+        Samples behind the median of `transform` and the default of the other methods.
+    epochs : int, default=None
+        Passes over the training windows. None: about 2,000 iterations, or as long as
+        `time_budget_s` lasts.
+    time_budget_s : float, default=None
+        Seconds that training may take.
+    diffusion_steps : int, default=50
+        T, the steps of the full chain.
+    schedule : {"quad", "linear"}, default="quad"
+        How beta grows over the steps.
+    beta_start, beta_end : float, default=1e-4, 0.5
+        First and last beta.
+    conditioning : {"index", "logsnr"}, default="index"
+        What the network is told of the noise level: the step's index, as in the papers, or the
+        signal-to-noise ratio.
+    mask_rule : {"guarded", "paper"}, default="guarded"
+        How the kept steps are learned; "paper" is EDDPM's printed rule.
+    target_strategy : {"random", "mix", "historical"}, default="random"
+        Which observed cells training hides: random ones, those that are missing in another
+        window, or half of each.
+    channels, layers, heads : int, default=64, 4, 8
+        Size of the network.
+    dropout : float, default=0.1
+        Of the transformer layers, in training.
+    attention_dropout : float, default=0.0
+        Of the attention weights. CSDI has 0.1; without it training is faster by half.
+    batch_size : int, default=16
+        Windows of one training iteration.
+    learning_rate : float, default=1e-3
+        Of Adam; a tenth of it from 75 % of the run on and a hundredth from 90 %.
+    ema_decay : float, default=0.999
+        Of the averaged weights that are kept.
+    validation_fraction : float, default=0.1
+        Share of the series, or of the rows of few long ones, held out to choose the best
+        weights; 0 uses the training rows with other cells hidden.
+    patience : int, default=None
+        Epochs without improvement before training ends early; None: never.
+    train_stride : int, default=None
+        Rows between two training windows of an epoch; None: half a window.
+    overlap : float, default=0.5
+        Share of a window in common with the next when a long series is filled.
+    mixed_precision : bool, default=True
+        bfloat16 while training on CUDA.
+    device : str, default="auto"
+        "auto", "cpu", "cuda", "cuda:<n>" or "mps".
+    random_state : int, RandomState or None, default=None
+        Seed of weights, batches and samples. None: another one at each fit.
+    verbose : int, default=1
+        0 silences plan and progress bars.
+
+    Attributes
+    ----------
+    n_features_in_ : int
+    feature_names_in_ : ndarray of str
+        Only where the columns have text labels.
+    model_ : FittedModel
+        Network, kept steps, scaling.
+    history_ : DataFrame
+        One row an epoch: losses, phase, expected number of steps, seconds.
+    keep_prob_history_ : ndarray, shape (n_epochs, T)
+        Keep-probabilities after each epoch.
+    seed_ : int
+        Seed that samples are drawn with unless another is given.
+
+    Examples
+    --------
+    >>> import numpy as np, pandas as pd
+    >>> from tsimpute import EDDPMImputer
+    >>> hours = pd.date_range("2026-01-01", periods=200, freq="h")
+    >>> wave = np.sin(np.arange(200) / 4)
+    >>> df = pd.DataFrame({"a": wave, "b": -wave}, index=hours)
+    >>> df.iloc[50:55, 0] = np.nan
+    >>> small = EDDPMImputer(window_steps=24, kept_steps=3, n_samples=5, epochs=1, channels=8,
+    ...                      layers=1, heads=2, random_state=0, verbose=0)
+    >>> filled = small.fit(df).transform(df)
+    >>> int(filled.isna().sum().sum()), filled.index.equals(df.index)
+    (0, True)
+    """
+
+    def __init__(
+        self,
+        window_steps: int = 36,
+        kept_steps: int = 10,
+        n_samples: int = 50,
+        *,
+        epochs: int | None = None,
+        time_budget_s: float | None = None,
+        diffusion_steps: int = 50,
+        schedule: str = "quad",
+        beta_start: float = 1e-4,
+        beta_end: float = 0.5,
+        conditioning: str = "index",
+        mask_rule: str = "guarded",
+        target_strategy: str = "random",
+        channels: int = 64,
+        layers: int = 4,
+        heads: int = 8,
+        dropout: float = 0.1,
+        attention_dropout: float = 0.0,
+        batch_size: int = 16,
+        learning_rate: float = 1e-3,
+        ema_decay: float = 0.999,
+        validation_fraction: float = 0.1,
+        patience: int | None = None,
+        train_stride: int | None = None,
+        overlap: float = 0.5,
+        mixed_precision: bool = True,
+        device: str = "auto",
+        random_state: Any = None,
+        verbose: int = 1,
+    ) -> None:
+        self.window_steps = window_steps
+        self.kept_steps = kept_steps
+        self.n_samples = n_samples
+        self.epochs = epochs
+        self.time_budget_s = time_budget_s
+        self.diffusion_steps = diffusion_steps
+        self.schedule = schedule
+        self.beta_start = beta_start
+        self.beta_end = beta_end
+        self.conditioning = conditioning
+        self.mask_rule = mask_rule
+        self.target_strategy = target_strategy
+        self.channels = channels
+        self.layers = layers
+        self.heads = heads
+        self.dropout = dropout
+        self.attention_dropout = attention_dropout
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.ema_decay = ema_decay
+        self.validation_fraction = validation_fraction
+        self.patience = patience
+        self.train_stride = train_stride
+        self.overlap = overlap
+        self.mixed_precision = mixed_precision
+        self.device = device
+        self.random_state = random_state
+        self.verbose = verbose
+
+    # ---- fitting ---------------------------------------------------------------------------
+
+    def fit(self, X: Any, y: Any = None, *, checkpoint: str | Path | None = None) -> EDDPMImputer:
+        """Learn the network and the steps to keep.
+
+        Parameters
+        ----------
+        X : DataFrame, array, DataArray or Dataset
+            Training data with holes; see the class.
+        y : None
+            Ignored; there for scikit-learn.
+        checkpoint : str or Path, optional
+            File that holds the state of training, written after each epoch. A run that was
+            stopped goes on from it; it is removed when training is complete.
+
+        Returns
+        -------
+        EDDPMImputer
+            Itself. Ctrl-C ends training early and leaves the best model so far.
+
+        Raises
+        ------
+        InputError
+            If the data or a parameter cannot be used; the message names it.
+        """
+        from tsimpute.fitting import train_from_scratch
+
+        check_parameters(self)
+        panel = read_panel(X)
+        check_fit_panel(panel, self.window_steps)
+        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        model, trainer = train_from_scratch(self, panel, seed, checkpoint)
+        return self._adopt_trained(model, seed, trainer)
+
+    def prune(
+        self,
+        X: Any,
+        kept_steps: int = 5,
+        *,
+        epochs: int = 1,
+        mask_rule: str | None = None,
+        steps: Sequence[int] | None = None,
+    ) -> EDDPMImputer:
+        """Fine-tune the fitted model to fewer steps, in place (EDDPM, Table 3).
+
+        Parameters
+        ----------
+        X : DataFrame, array, DataArray or Dataset
+            Training data with the columns of the fitted model.
+        kept_steps : int, default=5
+            Steps that remain; at most as many as there are now.
+        epochs : int, default=1
+            Passes over the training windows.
+        mask_rule : {"guarded", "paper"}, optional
+            Default: the imputer's own.
+        steps : sequence of int, optional
+            Keep exactly these original steps and only fine-tune the network on them.
+
+        Returns
+        -------
+        EDDPMImputer
+            Itself.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        InputError
+            If `kept_steps` is 0 or more than the model has, or the data do not fit the model.
+        """
+        from tsimpute.fitting import fine_tune
+
+        check_is_fitted(self)
+        panel = self._read(X)
+        model, trainer = fine_tune(self, panel, kept_steps, epochs, mask_rule, steps)
+        return self._adopt_trained(model, self.seed_, trainer)
+
+    @classmethod
+    def from_csdi_weights(
+        cls,
+        path: str | Path,
+        *,
+        mean: ArrayLike | None = None,
+        std: ArrayLike | None = None,
+        feature_names: Sequence[str] | None = None,
+        **parameters: Any,
+    ) -> EDDPMImputer:
+        """Fitted imputer from an official CSDI checkpoint, with every step, ready to prune.
+
+        Parameters
+        ----------
+        path : str or Path
+            .npz, .safetensors or .pth; the last is read without running its pickle.
+        mean, std : array_like, shape (K,), optional
+            Of each feature, as the checkpoint was trained; default 0 and 1, for data that are
+            standardised already.
+        feature_names : sequence of str, optional
+            Columns in the checkpoint's order.
+        **parameters
+            Of the imputer; the network's size is read from the checkpoint.
+
+        Raises
+        ------
+        ModelFileError
+            If the file is not such a checkpoint.
+        """
+        from tsimpute.fitting import model_from_csdi
+
+        parameters.setdefault("window_steps", 48)
+        model, shape = model_from_csdi(path, mean, std, feature_names, parameters)
+        imputer = cls(**{"kept_steps": len(model.grid), **shape, **parameters})
+        check_parameters(imputer)
+        seed = int(check_random_state(imputer.random_state).randint(2**31 - 1))
+        return imputer._adopt(model, seed)
+
+    def _adopt_trained(self, model: FittedModel, seed: int, trainer: Trainer) -> EDDPMImputer:
+        from tsimpute.training.history import history_frame
+
+        history = np.array(trainer.keep_prob_history).reshape(-1, len(model.keep_prob))
+        return self._adopt(model, seed, history_frame(trainer.records), history)
+
+    def _adopt(
+        self,
+        model: FittedModel,
+        seed: int,
+        history: pd.DataFrame | None = None,
+        keep_prob_history: FloatArray | None = None,
+    ) -> EDDPMImputer:
+        from tsimpute.training.history import history_frame
+
+        self.model_ = model
+        self.seed_ = seed
+        self.history_ = history_frame([]) if history is None else history
+        if keep_prob_history is None:
+            keep_prob_history = model.keep_prob[None]
+        self.keep_prob_history_ = keep_prob_history
+        self.n_features_in_ = model.n_features
+        names = model.feature_names
+        if names is not None and all(isinstance(name, str) for name in names):
+            self.feature_names_in_ = np.array(names, dtype=object)
+        elif hasattr(self, "feature_names_in_"):
+            del self.feature_names_in_
+        return self
+
+    # ---- imputing --------------------------------------------------------------------------
+
+    def transform(self, X: Any) -> Any:
+        """Fill the holes with the median of the samples.
+
+        Parameters
+        ----------
+        X : DataFrame, array, DataArray or Dataset
+            Any series with the columns of the fitted model; need not be those of `fit`.
+
+        Returns
+        -------
+        Same type as X
+            Same index, columns and dtypes; observed cells bit for bit as they were.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        InputError
+            If the data do not fit the model; the message names the column or row.
+        """
+        panel = self._read(X)
+        scaler = self.model_.scaler
+        filled = [values.copy() for values in panel.values]
+        for part in self._stretches(panel, self.n_samples, None):
+            rows = filled[part.series][part.start : part.stop]
+            middle = scaler.inverse(lower_median(part.samples, axis=0))
+            rows[:] = np.where(np.isnan(rows), middle, rows)
+        return panel.fill(filled)
+
+    def sample(
+        self, X: Any, n_samples: int | None = None, *, random_state: Any = None
+    ) -> xr.DataArray:
+        """Draw whole series: coherent over time and features.
+
+        Parameters
+        ----------
+        X : DataFrame, array, DataArray or Dataset
+        n_samples : int, optional
+            Default: the imputer's own.
+        random_state : int, RandomState or None, optional
+            None: the seed of the fit, the same samples each time.
+
+        Returns
+        -------
+        DataArray of float64, dims (sample, [series,] time, feature)
+            Observed cells hold their value in every sample. Series of unequal length lie on
+            the union of their times, NaN where a series has no such row.
+
+        Raises
+        ------
+        NotFittedError, InputError
+            As in `transform`.
+        """
+        n = self.n_samples if n_samples is None else n_samples
+        panel = self._read(X)
+        scaler = self.model_.scaler
+        drawn = [np.repeat(values[None], n, axis=0) for values in panel.values]
+        for part in self._stretches(panel, n, random_state):
+            rows = drawn[part.series][:, part.start : part.stop]
+            rows[:] = np.where(np.isnan(rows), scaler.inverse(part.samples), rows)
+        return panel.label(drawn, "sample", np.arange(n))
+
+    def predict_quantiles(
+        self,
+        X: Any,
+        quantiles: Sequence[float] = (0.05, 0.5, 0.95),
+        *,
+        n_samples: int | None = None,
+        random_state: Any = None,
+    ) -> xr.DataArray:
+        """Quantiles of every cell.
+
+        Parameters
+        ----------
+        X : DataFrame, array, DataArray or Dataset
+        quantiles : sequence of float, default=(0.05, 0.5, 0.95)
+            Levels in (0, 1), in any order.
+        n_samples : int, optional
+            Samples behind them; default: the imputer's own.
+        random_state : int, RandomState or None, optional
+            As in `sample`.
+
+        Returns
+        -------
+        DataArray of float64, dims (quantile, [series,] time, feature)
+            Observed cells hold their value at every level. Linear interpolation between
+            samples.
+
+        Raises
+        ------
+        NotFittedError, InputError
+            As in `transform`; also if a level lies outside (0, 1).
+        """
+        levels = checked_quantiles(quantiles)
+        panel = self._read(X)
+        scaler = self.model_.scaler
+        found = [np.repeat(values[None], len(levels), axis=0) for values in panel.values]
+        n = self.n_samples if n_samples is None else n_samples
+        for part in self._stretches(panel, n, random_state):
+            rows = found[part.series][:, part.start : part.stop]
+            marks = scaler.inverse(np.quantile(part.samples, levels, axis=0))
+            rows[:] = np.where(np.isnan(rows), marks, rows)
+        return panel.label(found, "quantile", levels)
+
+    def score(self, X: Any, y: Any = None, *, hidden_fraction: float = 0.1) -> float:
+        """Minus the normalised CRPS on observed cells that are hidden for this: more is better.
+
+        Parameters
+        ----------
+        X : DataFrame, array, DataArray or Dataset
+        y : None
+            Ignored.
+        hidden_fraction : float, default=0.1
+            Share of the observed cells that is hidden, the same ones at each call.
+
+        Returns
+        -------
+        float
+            In standardised units, so that features count alike. 19 quantile levels, divided by
+            the mean absolute value (CSDI, Section 6.1).
+
+        Raises
+        ------
+        NotFittedError, InputError
+            As in `transform`.
+        """
+        panel = self._read(X)
+        rng = np.random.default_rng([self.seed_, 2])
+        hidden = [hide_points(seen, hidden_fraction, rng) for seen in panel.observed_masks]
+        truth = [self.model_.scaler.transform(values) for values in panel.values]
+        given = [np.where(h, np.nan, t) for h, t in zip(hidden, truth, strict=True)]
+        samples = [np.repeat(t[None], self.n_samples, axis=0).astype(np.float32) for t in truth]
+        for part in self._sample_scaled(given, self.n_samples, self.seed_):
+            samples[part.series][:, part.start : part.stop] = part.samples
+        drawn = np.concatenate([s.reshape(self.n_samples, -1) for s in samples], axis=1)
+        target = np.concatenate([h.ravel() for h in hidden])
+        return -quantile_crps(drawn, np.concatenate([t.ravel() for t in truth]), target)
+
+    def _read(self, X: Any) -> Panel:
+        check_is_fitted(self)
+        return read_panel(X).aligned_to(self.model_.feature_names, self.n_features_in_)
+
+    def _stretches(self, panel: Panel, n_samples: int, random_state: Any) -> Iterator[Stretch]:
+        if not isinstance(n_samples, int | np.integer) or n_samples < 1:
+            raise InputError(f"n_samples={n_samples!r} cannot be used; expected at least 1")
+        seed = self.seed_
+        if random_state is not None:
+            seed = int(check_random_state(random_state).randint(2**31 - 1))
+        scaled = [self.model_.scaler.transform(values) for values in panel.values]
+        return self._sample_scaled(scaled, int(n_samples), seed)
+
+    def _sample_scaled(
+        self, series: Sequence[FloatArray], n_samples: int, seed: int
+    ) -> Iterator[Stretch]:
+        from tqdm.auto import tqdm
+
+        from tsimpute.inference import SamplingPlan, hole_windows, sample_holes
+        from tsimpute.model import resolve_device
+
+        device = resolve_device(self.device)
+        self.model_.network.to(device)
+        plan = SamplingPlan(n_samples, seed, self.overlap, device)
+        n_windows = len(hole_windows(self.model_, series, self.overlap))
+        silent = self.verbose == 0 or n_windows == 0
+        with tqdm(total=n_windows, desc="impute", unit="window", disable=silent) as bar:
+            yield from sample_holes(self.model_, series, plan, bar.update)
+
+    # ---- what was learned ------------------------------------------------------------------
+
+    @property
+    def step_schedule_(self) -> pd.DataFrame:
+        """Learned schedule: one row an original step (index `step`, 0-based).
+
+        Columns: `keep_prob`, `kept`, and `alpha_bar`, the share of signal left at the step: of
+        the kept chain where it is kept, of the full chain elsewhere.
+        """
+        import pandas as pd
+
+        check_is_fitted(self)
+        model = self.model_
+        alpha_bar = model.schedule.alpha_bar.copy()
+        alpha_bar[model.grid.index] = model.grid.alpha_bar
+        kept = np.zeros(model.schedule.n_steps, dtype=bool)
+        kept[model.grid.index] = True
+        columns = {"keep_prob": model.keep_prob, "kept": kept, "alpha_bar": alpha_bar}
+        return pd.DataFrame(columns, index=pd.RangeIndex(len(kept), name="step"))
+
+    def save(self, path: str | Path) -> Path:
+        """Save to a directory, atomically; see :mod:`tsimpute.persistence`."""
+        from tsimpute.persistence import save
+
+        check_is_fitted(self)
+        return save(self, path)
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        return tags
+
+    def _say(self, message: str) -> None:
+        if self.verbose:
+            print(message, file=sys.stderr)

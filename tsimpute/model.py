@@ -1,0 +1,88 @@
+"""A fitted model: all that sampling needs, and nothing of how it was found."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from tsimpute.denoiser.csdi import CSDIDenoiser
+from tsimpute.diffusion.schedule import NoiseSchedule, TimeGrid
+from tsimpute.errors import InputError
+from tsimpute.panel.scaling import FeatureScaler
+
+CLAMP_WIDENING = 0.25  # of the training range, on either side
+
+
+@dataclass(frozen=True)
+class FittedModel:
+    """Network, kept steps and scaling.
+
+    Attributes
+    ----------
+    network : CSDIDenoiser
+        In eval mode.
+    schedule : NoiseSchedule
+        The full chain that the network was trained on.
+    grid : TimeGrid
+        The kept steps.
+    keep_prob : ndarray of float64, shape (T,)
+        Learned probability of keeping each step; 1 everywhere where nothing was pruned.
+    scaler : FeatureScaler
+    feature_names : tuple or None
+        Column labels in the network's order.
+    window_steps : int
+        Rows that the network sees at once.
+    """
+
+    network: CSDIDenoiser
+    schedule: NoiseSchedule
+    grid: TimeGrid
+    keep_prob: NDArray[np.float64]
+    scaler: FeatureScaler
+    feature_names: tuple[Hashable, ...] | None
+    window_steps: int
+
+    @property
+    def n_features(self) -> int:
+        """K, the number of columns."""
+        return self.network.config.n_features
+
+    def clamp_range(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Lowest and highest scaled value (K,) that a sample may take: the widened data range."""
+        low, high = self.scaler.low, self.scaler.high
+        margin = CLAMP_WIDENING * np.maximum(high - low, 1.0)
+        bounds = torch.from_numpy(np.stack([low - margin, high + margin]).astype(np.float32))
+        return bounds[0], bounds[1]
+
+
+def resolve_device(name: str | torch.device) -> torch.device:
+    """Device by name: "auto" takes CUDA, then MPS, then the CPU.
+
+    Raises
+    ------
+    InputError
+        If the name is unknown or the device is not there.
+    """
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    expected = "expected 'auto', 'cpu', 'cuda', 'cuda:<n>' or 'mps'"
+    try:
+        device = torch.device(name)
+    except (RuntimeError, TypeError) as error:
+        raise InputError(f"device={name!r} is unknown; {expected}") from error
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise InputError(
+            f"device={name!r} is not there: this machine has {torch.cuda.device_count()} CUDA "
+            f"devices; {expected}"
+        )
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise InputError(f"device={name!r} is not there; {expected}")
+    if device.type not in ("cpu", "cuda", "mps"):
+        raise InputError(f"device={name!r} is not supported; {expected}")
+    return device

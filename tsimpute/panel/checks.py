@@ -1,0 +1,62 @@
+"""What a panel must hold before a model can be fitted on it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tsimpute.errors import InputError
+from tsimpute.panel.core import Panel
+
+
+def check_fit_panel(panel: Panel, window_steps: int) -> None:
+    """Raise InputError if no model can be fitted on the panel.
+
+    Parameters
+    ----------
+    panel : Panel
+        The training data.
+    window_steps : int
+        Rows that the model sees at once.
+
+    Raises
+    ------
+    InputError
+        If there are fewer than 2 rows, no observed value at all, a feature observed in no
+        series, a series of several without an observed value, or no series as long as a window.
+    """
+    longest = max(len(series) for series in panel.values)
+    if longest < 2:
+        raise InputError(
+            f"{panel.name}: got 1 sample (row) per series, expected at least 2 rows of a time "
+            f"series to fit on"
+        )
+    _check_observed(panel)
+    if longest < window_steps:
+        raise InputError(
+            f"{panel.name}: the longest series has {longest} rows, expected at least "
+            f"window_steps={window_steps}; pass window_steps={longest} or fewer"
+        )
+
+
+def _check_observed(panel: Panel) -> None:
+    n_observed = np.array([observed.sum(axis=0) for observed in panel.observed_masks])
+    if not n_observed.any():
+        raise InputError(
+            f"{panel.name} has no observed value (all {panel.n_cells} cells are NaN); expected "
+            f"some to learn from"
+        )
+    empty = np.flatnonzero(~n_observed.any(axis=0))
+    if len(empty):
+        labels = [int(i) if panel.feature_names is None else panel.feature_names[i] for i in empty]
+        raise InputError(
+            f"{panel.name}: column{'s' if len(labels) > 1 else ''} "
+            f"{', '.join(repr(label) for label in labels[:5])}{', …' if len(labels) > 5 else ''} "
+            f"has no observed value in any series, expected at least one; drop it"
+        )
+    silent = np.flatnonzero(~n_observed.any(axis=1))
+    if len(silent) and panel.series_ids is not None:
+        raise InputError(
+            f"{panel.name}: series {panel.series_ids[silent[0]]!r} has no observed value "
+            f"({len(silent)} such series), expected at least one in each; drop it from the "
+            f"training data"
+        )

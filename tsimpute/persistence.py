@@ -1,0 +1,255 @@
+"""Saved models: a directory of plain files, checked before anything is believed.
+
+    model/
+      FORMAT_VERSION        one integer
+      SHA256SUMS            digest of every file below, in the format of `sha256sum`
+      config.json           parameters, network shape, columns, seed
+      scaler.json           per-feature scaling
+      step_schedule.json    betas, keep-probabilities, kept steps and their levels
+      weights.safetensors   the network
+      history.csv           what happened in training
+
+To change the format: raise FORMAT_VERSION, teach `_read` the older versions, and add a golden
+directory of the new version under tests/golden.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tsimpute.denoiser.csdi import CSDIDenoiser, DenoiserConfig
+from tsimpute.diffusion.schedule import NoiseSchedule, TimeGrid
+from tsimpute.errors import InputError, ModelFileError
+from tsimpute.model import FittedModel
+from tsimpute.panel.scaling import FeatureScaler
+
+if TYPE_CHECKING:
+    from tsimpute.imputer import EDDPMImputer
+
+FORMAT_VERSION = 1
+PAYLOAD = ("config.json", "scaler.json", "step_schedule.json", "weights.safetensors", "history.csv")
+
+
+def save(imputer: EDDPMImputer, path: str | Path) -> Path:
+    """Save a fitted imputer as a directory, atomically: all of it or nothing.
+
+    A model that is there already is replaced only once the new one is complete on disk.
+
+    Parameters
+    ----------
+    imputer : EDDPMImputer
+        Fitted.
+    path : str or Path
+        Directory to make; its parent is made too.
+
+    Returns
+    -------
+    Path
+        The directory.
+
+    Raises
+    ------
+    InputError
+        If the path is a file or a directory of something else, or the columns have labels that
+        a text file cannot hold.
+    OSError
+        If the disk is full or not writable; nothing is left behind.
+    """
+    path = Path(path)
+    if path.exists() and not (path / "FORMAT_VERSION").is_file():
+        raise InputError(f"{path} exists and is not a saved model; choose another path")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}-"))
+    try:
+        _write(imputer, temporary)
+        temporary.chmod(0o755)
+        _swap(temporary, path)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    return path
+
+
+def load(path: str | Path, device: str = "auto") -> EDDPMImputer:
+    """Load a saved imputer; nothing has to be told again.
+
+    Parameters
+    ----------
+    path : str or Path
+        Directory that :meth:`EDDPMImputer.save` made.
+    device : str, default="auto"
+        Where it will run: "auto", "cpu", "cuda", "cuda:<n>" or "mps".
+
+    Returns
+    -------
+    EDDPMImputer
+        Fitted.
+
+    Raises
+    ------
+    ModelFileError
+        If a file is missing, truncated or altered, or of a newer format.
+    """
+    path = Path(path)
+    _check_version(path)
+    _check_digests(path)
+    try:
+        return _read(path, device)
+    except InputError:
+        raise
+    except Exception as error:
+        raise ModelFileError(f"{path} holds files that do not fit together: {error}") from error
+
+
+def _write(imputer: EDDPMImputer, directory: Path) -> None:
+    from safetensors.torch import save as tensor_bytes
+
+    model = imputer.model_
+    weights = {name: t.detach().cpu().contiguous() for name, t in model.network.state_dict().items()}
+    files = {
+        "config.json": _json(_config(imputer)),
+        "scaler.json": _json(model.scaler.to_dict()),
+        "step_schedule.json": _json(_schedule(model)),
+        "weights.safetensors": tensor_bytes(weights),
+        "history.csv": imputer.history_.to_csv(index=False).encode(),
+    }
+    sums = "".join(f"{_digest(data)}  {name}\n" for name, data in files.items())
+    files |= {"SHA256SUMS": sums.encode(), "FORMAT_VERSION": f"{FORMAT_VERSION}\n".encode()}
+    for name, data in files.items():
+        with open(directory / name, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def _swap(temporary: Path, path: Path) -> None:
+    if not path.exists():
+        os.rename(temporary, path)
+        return
+    retired = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}-old-")) / "model"
+    os.rename(path, retired)
+    try:
+        os.rename(temporary, path)
+    except BaseException:
+        os.rename(retired, path)
+        raise
+    finally:
+        shutil.rmtree(retired.parent, ignore_errors=True)
+
+
+def _config(imputer: EDDPMImputer) -> dict[str, Any]:
+    import tsimpute
+
+    model = imputer.model_
+    names = None if model.feature_names is None else list(model.feature_names)
+    if names is not None and not all(type(name) in (str, int) for name in names):
+        raise InputError(
+            f"column labels must be text or whole numbers to be saved; got {names}; rename them"
+        )
+    return {
+        "tsimpute_version": tsimpute.__version__,
+        "parameters": _plain_parameters(imputer.get_params(deep=False)),
+        "network": asdict(model.network.config),
+        "feature_names": names,
+        "window_steps": model.window_steps,
+        "seed": imputer.seed_,
+    }
+
+
+def _plain_parameters(parameters: dict[str, Any]) -> dict[str, Any]:
+    """Parameters as JSON holds them; a random state that is an object is stored as null."""
+    plain = {}
+    for name, value in parameters.items():
+        value = value.item() if isinstance(value, np.generic) else value
+        is_plain = value is None or isinstance(value, bool | int | float | str)
+        plain[name] = value if is_plain else (None if name == "random_state" else str(value))
+    return plain
+
+
+def _schedule(model: FittedModel) -> dict[str, Any]:
+    return {
+        "beta": model.schedule.beta.tolist(),
+        "conditioning": model.schedule.conditioning,
+        "keep_prob": model.keep_prob.tolist(),
+        "kept_index": model.grid.index.tolist(),
+        "kept_alpha_bar": model.grid.alpha_bar.tolist(),
+        "kept_network_step": model.grid.network_step.tolist(),
+    }
+
+
+def _check_version(path: Path) -> None:
+    file = path / "FORMAT_VERSION"
+    if not file.is_file():
+        raise ModelFileError(f"{path} is not a saved model: it has no file FORMAT_VERSION")
+    text = file.read_text(errors="replace").strip()
+    if not text.isdigit():
+        raise ModelFileError(f"{file} holds {text[:20]!r}; expected a whole number")
+    if int(text) > FORMAT_VERSION:
+        raise ModelFileError(
+            f"{path} has format {text}, newer than {FORMAT_VERSION}, which this version of "
+            f"tsimpute reads; update tsimpute"
+        )
+
+
+def _check_digests(path: Path) -> None:
+    sums = path / "SHA256SUMS"
+    if not sums.is_file():
+        raise ModelFileError(f"{path} is incomplete: SHA256SUMS is missing")
+    lines = [line.split("  ", 1) for line in sums.read_text(errors="replace").splitlines()]
+    wanted = {parts[1]: parts[0] for parts in lines if len(parts) == 2}
+    if set(wanted) != set(PAYLOAD):
+        raise ModelFileError(f"{sums} names {sorted(wanted)}; expected {sorted(PAYLOAD)}")
+    for name, digest in wanted.items():
+        if not (path / name).is_file():
+            raise ModelFileError(f"{path} is incomplete: {name} is missing")
+        got = _digest((path / name).read_bytes())
+        if got != digest:
+            raise ModelFileError(
+                f"{path / name} was altered or truncated: its SHA-256 is {got[:12]}…, expected "
+                f"{digest[:12]}…; copy the model again"
+            )
+
+
+def _read(path: Path, device: str) -> EDDPMImputer:
+    import pandas as pd
+    from safetensors.torch import load_file
+
+    from tsimpute.imputer import EDDPMImputer
+
+    config = json.loads((path / "config.json").read_text())
+    stored = json.loads((path / "step_schedule.json").read_text())
+    network = CSDIDenoiser(DenoiserConfig(**config["network"]))
+    network.load_state_dict(load_file(path / "weights.safetensors"))
+    names = config["feature_names"]
+    model = FittedModel(
+        network=network.eval(),
+        schedule=NoiseSchedule(np.array(stored["beta"]), stored["conditioning"]),
+        grid=TimeGrid(
+            np.array(stored["kept_index"], dtype=np.int64),
+            np.array(stored["kept_alpha_bar"]),
+            np.array(stored["kept_network_step"]),
+        ),
+        keep_prob=np.array(stored["keep_prob"]),
+        scaler=FeatureScaler.from_dict(json.loads((path / "scaler.json").read_text())),
+        feature_names=None if names is None else tuple(names),
+        window_steps=config["window_steps"],
+    )
+    imputer = EDDPMImputer(**(config["parameters"] | {"device": device}))
+    return imputer._adopt(model, config["seed"], pd.read_csv(path / "history.csv"))
+
+
+def _json(content: Any) -> bytes:
+    return (json.dumps(content, indent=1, allow_nan=False) + "\n").encode()
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()

@@ -1,0 +1,20 @@
+"""Pictures of imputations, schedules, training and quality (extra ``plot``: matplotlib).
+
+No function touches pyplot or any global state: each makes a ``Figure`` of its own, or draws on the
+``axes`` that it is given, writes the picture to ``path`` if that is given, and returns the figure.
+The colours are those of Okabe and Ito, which colour-blind readers can tell apart.
+"""
+
+from __future__ import annotations
+
+from tsimpute.plotting.curves import plot_loss_curves, plot_quality
+from tsimpute.plotting.imputation import plot_imputation
+from tsimpute.plotting.steps import plot_keep_prob_history, plot_step_schedule
+
+__all__ = [
+    "plot_imputation",
+    "plot_keep_prob_history",
+    "plot_loss_curves",
+    "plot_quality",
+    "plot_step_schedule",
+]

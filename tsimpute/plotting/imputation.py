@@ -1,0 +1,162 @@
+"""The picture of one imputed series."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import cycle
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from tsimpute.errors import InputError
+from tsimpute.plotting.frame import (
+    BLACK,
+    BLUE,
+    GREEN,
+    ORANGE,
+    PURPLE,
+    VERMILION,
+    PathLike,
+    figure_and_axes,
+    finished,
+)
+
+if TYPE_CHECKING:
+    import xarray
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.typing import LineStyleType
+
+_BASELINE_STYLES: tuple[tuple[str, LineStyleType], ...] = (
+    (VERMILION, "--"),
+    (GREEN, "-."),
+    (PURPLE, ":"),
+    (ORANGE, (0, (5, 1, 1, 1))),
+)
+_DRAWN_LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
+
+
+def plot_imputation(
+    observed: pd.Series[float] | pd.DataFrame,
+    quantiles: xarray.DataArray,
+    feature: str | None = None,
+    truth: pd.Series[float] | pd.DataFrame | None = None,
+    baseline: Mapping[str, pd.Series[float]] | None = None,
+    *,
+    units: str | None = None,
+    axes: Axes | None = None,
+    path: PathLike | None = None,
+) -> Figure:
+    """Draw readings, and in the holes the median with the 50 % and 90 % bands.
+
+    Parameters
+    ----------
+    observed : Series or DataFrame of float
+        One series by time; NaN where a reading is missing.
+    quantiles : DataArray of float, dims (quantile, time, feature)
+        Predicted quantiles in the data's unit, with the levels 0.05, 0.25, 0.5, 0.75 and 0.95 and
+        all times of ``observed``; read only in the holes.  The dimension ``feature`` may be absent.
+    feature : str, optional
+        The column to draw; needed if there are several.
+    truth : Series or DataFrame of float, optional
+        What was held out, drawn as open circles in the holes; NaN where it is not known.
+    baseline : mapping of str to Series, optional
+        Other imputations to compare with, by the name for the legend.
+    units : str, optional
+        The unit, for the label of the axis.
+    axes : matplotlib Axes, optional
+        Where to draw; by default a new figure.
+    path : path-like, optional
+        File to write; its ending says the format.
+
+    Returns
+    -------
+    Figure
+
+    Raises
+    ------
+    InputError
+        If the feature, a level or a time is missing.
+    MissingExtraError
+        If matplotlib is not installed.
+    """
+    readings = _one_column(observed, feature, "observed")
+    holes = readings.isna()
+    drawn = _with_neighbours(holes)
+    quantile_lines = _drawn_quantiles(quantiles, readings)
+    bands = {
+        level: quantile_lines[level].where(holes, readings).where(drawn) for level in _DRAWN_LEVELS
+    }
+    figure, axes = figure_and_axes(axes, (9.0, 4.0))
+    for low, high, colour in ((0.05, 0.95, "#CFE3F1"), (0.25, 0.75, "#8FC0E0")):
+        label = f"{high - low:.0%} interval"
+        axes.fill_between(readings.index, bands[low], bands[high], color=colour, lw=0, label=label)
+    axes.plot(readings.index, bands[0.5], color=BLUE, linewidth=1.8, label="median")
+    for (name, other), (colour, style) in zip(
+        (baseline or {}).items(), cycle(_BASELINE_STYLES), strict=False
+    ):
+        line = other.reindex(readings.index).where(holes, readings).where(drawn)
+        axes.plot(line.index, line, color=colour, linestyle=style, linewidth=1.5, label=name)
+    if truth is not None:
+        kept = _one_column(truth, feature, "truth").reindex(readings.index).where(holes)
+        axes.plot(kept.index, kept, "o", color=BLACK, mfc="white", ms=4.5, label="held out")
+    axes.plot(readings.index, readings, ".", color=BLACK, markersize=6, label="observed")
+    name = "value" if readings.name is None else str(readings.name)
+    axes.set_ylabel(f"{name} ({units})" if units else name)
+    _label_times(axes, readings.index)
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=6, frameon=False)
+    return finished(figure, path)
+
+
+def _one_column(
+    data: pd.Series[float] | pd.DataFrame, feature: str | None, what: str
+) -> pd.Series[float]:
+    if isinstance(data, pd.Series):
+        return data
+    if feature is None and data.shape[1] == 1:
+        feature = data.columns[0]
+    if feature not in data.columns:
+        raise InputError(f"feature: got {feature!r}, expected a column of {what}: {list(data)}")
+    return data[feature]
+
+
+def _drawn_quantiles(quantiles: xarray.DataArray, readings: pd.Series[float]) -> pd.DataFrame:
+    """The five drawn levels (columns) at the times of the readings (rows)."""
+    if "feature" in quantiles.dims:
+        names = quantiles["feature"].to_numpy().tolist()
+        name = names[0] if len(names) == 1 else readings.name
+        if name not in names:
+            raise InputError(f"feature: got {name!r}, expected one of the quantiles': {names}")
+        quantiles = quantiles.sel(feature=name)
+    table = quantiles.transpose("time", "quantile")
+    levels, times = table["quantile"].to_numpy().astype(float), table["time"].to_index()
+    absent = [level for level in _DRAWN_LEVELS if not np.isclose(levels, level).any()]
+    if absent:
+        raise InputError(f"quantiles: got levels {levels.tolist()}, expected also {absent}")
+    if not readings.index.isin(times).all():
+        raise InputError("quantiles: got no values at some times of observed, expected all of them")
+    places = [int(np.argmin(np.abs(levels - level))) for level in _DRAWN_LEVELS]
+    drawn = pd.DataFrame(table.to_numpy()[:, places], index=times, columns=list(_DRAWN_LEVELS))
+    return drawn.loc[readings.index]
+
+
+def _with_neighbours(holes: pd.Series[bool]) -> pd.Series[bool]:
+    """Holes and the readings beside them, where the bands begin and end."""
+    flags: NDArray[np.bool_] = holes.to_numpy().copy()
+    flags[1:] |= holes.to_numpy()[:-1]
+    flags[:-1] |= holes.to_numpy()[1:]
+    return pd.Series(flags, index=holes.index)
+
+
+def _label_times(axes: Axes, index: pd.Index[Any]) -> None:
+    if not isinstance(index, pd.DatetimeIndex):
+        axes.set_xlabel("time" if index.name is None else str(index.name))
+        return
+    from matplotlib import dates
+
+    library: Any = dates  # its classes have no types
+    locator = library.AutoDateLocator(minticks=4, maxticks=9)
+    axes.xaxis.set_major_locator(locator)
+    axes.xaxis.set_major_formatter(library.ConciseDateFormatter(locator))

@@ -1,0 +1,108 @@
+"""Pictures of the learned diffusion steps."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+
+from tsimpute.errors import InputError
+from tsimpute.plotting.frame import (
+    BLUE,
+    GREY,
+    VERMILION,
+    PathLike,
+    figure_and_axes,
+    finished,
+    need_columns,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+def plot_step_schedule(
+    step_schedule: pd.DataFrame, *, axes: Axes | None = None, path: PathLike | None = None
+) -> Figure:
+    """Draw the keep probability of every diffusion step, the kept steps, and what signal is left.
+
+    Parameters
+    ----------
+    step_schedule : DataFrame, indexed by the original step
+        Columns ``keep_prob`` (0 to 1), ``kept`` (bool) and ``alpha_bar`` (the share of signal
+        variance left at the step, 0 to 1; NaN where it has none), drawn on a logarithmic axis.
+    axes, path
+        As in `plot_imputation`.
+
+    Raises
+    ------
+    InputError
+        If a column is missing.
+    MissingExtraError
+        If matplotlib is not installed.
+    """
+    need_columns(step_schedule, ("keep_prob", "kept", "alpha_bar"), "step_schedule")
+    steps, kept = step_schedule.index.to_numpy(), step_schedule["kept"].to_numpy(dtype=bool)
+    keep_prob = step_schedule["keep_prob"].to_numpy(dtype=float)
+    figure, axes = figure_and_axes(axes, (8.0, 3.8))
+    axes.bar(steps[~kept], keep_prob[~kept], width=0.85, color=GREY, label="dropped step")
+    axes.bar(
+        steps[kept], keep_prob[kept], width=0.85, color=BLUE, label=f"kept step ({kept.sum()})"
+    )
+    axes.set(xlabel="diffusion step", ylabel="keep probability", ylim=(0, 1.03))
+    signal = axes.twinx()
+    left = step_schedule["alpha_bar"].dropna()
+    signal.plot(left.index, left, color=VERMILION, linewidth=1.8, label="signal")
+    signal.set_yscale("log")
+    signal.set_ylabel("signal left, alpha_bar (log)", color=VERMILION)
+    signal.tick_params(axis="y", colors=VERMILION)
+    handles = [*axes.get_legend_handles_labels()[0], *signal.get_legend_handles_labels()[0]]
+    axes.legend(
+        handles=handles, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, frameon=False
+    )
+    signal.spines[["top", "left"]].set_visible(False)
+    return finished(figure, path)
+
+
+def plot_keep_prob_history(
+    history: ArrayLike,
+    records: ArrayLike | None = None,
+    *,
+    axes: Axes | None = None,
+    path: PathLike | None = None,
+) -> Figure:
+    """Draw how the keep probabilities of the steps change over training, as a heat map.
+
+    Parameters
+    ----------
+    history : array_like of float, shape (n_records, n_steps)
+        Keep probabilities, 0 to 1.
+    records : array_like of float, shape (n_records,), optional
+        Ascending epochs of the records; by default 0, 1, 2, ….
+    axes, path
+        As in `plot_imputation`.
+
+    Raises
+    ------
+    InputError
+        If the shapes do not fit.
+    MissingExtraError
+        If matplotlib is not installed.
+    """
+    keep_prob = np.asarray(history, dtype=float)
+    if keep_prob.ndim != 2:
+        raise InputError(f"history: got shape {keep_prob.shape}, expected (n_records, n_steps)")
+    epochs = np.arange(len(keep_prob)) if records is None else np.asarray(records, dtype=float)
+    if epochs.shape != keep_prob.shape[:1]:
+        raise InputError(f"records: got shape {epochs.shape}, expected {keep_prob.shape[:1]}")
+    figure, axes = figure_and_axes(axes, (8.0, 4.0))
+    steps = np.arange(keep_prob.shape[1])
+    image = axes.pcolormesh(
+        epochs, steps, keep_prob.T, cmap="cividis", vmin=0, vmax=1, shading="nearest"
+    )
+    axes.set(xlabel="epoch" if records is not None else "record", ylabel="diffusion step")
+    figure.colorbar(image, ax=axes, label="keep probability", pad=0.02)
+    return finished(figure, path)

@@ -1,0 +1,96 @@
+"""Checks of the imputer's parameters, each with a message that names the parameter."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from tsimpute.errors import InputError
+
+_COUNTS = (
+    "window_steps",
+    "kept_steps",
+    "n_samples",
+    "diffusion_steps",
+    "channels",
+    "layers",
+    "heads",
+    "batch_size",
+)
+_OPTIONAL_COUNTS = ("epochs", "patience", "train_stride")
+_RANGES: dict[str, tuple[Callable[[float], bool], str]] = {
+    "dropout": (lambda v: 0 <= v < 1, "a number in [0, 1)"),
+    "attention_dropout": (lambda v: 0 <= v < 1, "a number in [0, 1)"),
+    "overlap": (lambda v: 0 <= v < 1, "a share in [0, 1)"),
+    "validation_fraction": (lambda v: 0 <= v <= 0.5, "a share in [0, 0.5]"),
+    "ema_decay": (lambda v: 0 <= v < 1, "a number in [0, 1)"),
+    "learning_rate": (lambda v: v > 0, "a positive number"),
+}
+
+
+def check_parameters(imputer: Any) -> None:
+    """Check sizes and ranges of an imputer's parameters.
+
+    Raises
+    ------
+    InputError
+        Naming every parameter that cannot be used, what it was and what was expected.
+    """
+    mistakes = [
+        f"{name}={getattr(imputer, name)!r}; expected a whole number of at least 1"
+        for name in _COUNTS
+        if not _is_count(getattr(imputer, name))
+    ]
+    mistakes += [
+        f"{name}={getattr(imputer, name)!r}; expected None or a whole number of at least 1"
+        for name in _OPTIONAL_COUNTS
+        if getattr(imputer, name) is not None and not _is_count(getattr(imputer, name))
+    ]
+    for name, (holds, expected) in _RANGES.items():
+        value = getattr(imputer, name)
+        if not isinstance(value, int | float | np.number) or not holds(float(value)):
+            mistakes.append(f"{name}={value!r}; expected {expected}")
+    if not mistakes:
+        mistakes += _mistakes_between(imputer)
+    if mistakes:
+        raise InputError("; ".join(mistakes))
+
+
+def _mistakes_between(imputer: Any) -> list[str]:
+    mistakes = []
+    if imputer.kept_steps > imputer.diffusion_steps:
+        mistakes.append(
+            f"kept_steps={imputer.kept_steps} is more than diffusion_steps="
+            f"{imputer.diffusion_steps}; expected 1 to {imputer.diffusion_steps}"
+        )
+    if imputer.channels % imputer.heads:
+        mistakes.append(
+            f"channels={imputer.channels} is not a multiple of heads={imputer.heads}; expected "
+            f"for example channels={imputer.heads * max(1, imputer.channels // imputer.heads)}"
+        )
+    return mistakes
+
+
+def _is_count(value: object) -> bool:
+    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    return whole and int(value) >= 1  # type: ignore[call-overload,no-any-return]
+
+
+def checked_quantiles(quantiles: Sequence[float]) -> list[float]:
+    """Quantile levels as floats, in the order given.
+
+    Raises
+    ------
+    InputError
+        If there is none, or one is outside (0, 1).
+    """
+    levels = [float(level) for level in np.atleast_1d(np.asarray(quantiles, dtype=np.float64))]
+    outside = [level for level in levels if not 0 < level < 1]
+    if outside or not levels:
+        raise InputError(
+            f"quantiles={list(quantiles)!r} cannot be used; expected levels between 0 and 1, "
+            f"both excluded, for example (0.05, 0.5, 0.95)"
+        )
+    return levels

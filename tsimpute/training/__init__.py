@@ -1,0 +1,1 @@
+"""Fitting the network and, with it, the steps that are kept."""

@@ -1,0 +1,113 @@
+"""Windows of standardised series, drawn in shuffled batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from tsimpute.panel.windows import cut, training_starts
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Windows ready for the network.
+
+    Attributes
+    ----------
+    values : Tensor of float32, shape (N, L, K)
+        Standardised values, 0 where missing.
+    observed_mask : Tensor of bool, shape (N, L, K)
+    is_real : Tensor of bool, shape (N, L)
+        False on padding rows.
+    """
+
+    values: Tensor
+    observed_mask: Tensor
+    is_real: Tensor
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def take(self, rows: NDArray[np.int64] | slice) -> Windows:
+        """Some of the windows."""
+        return Windows(self.values[rows], self.observed_mask[rows], self.is_real[rows])
+
+    def to(self, device: torch.device) -> Windows:
+        """The same windows on a device."""
+        return Windows(*(part.to(device) for part in (self.values, self.observed_mask, self.is_real)))
+
+    @property
+    def padding(self) -> Tensor | None:
+        """`is_real` where there is any padding, else None: attention is faster without a mask."""
+        return None if bool(self.is_real.all()) else self.is_real
+
+    @classmethod
+    def from_arrays(cls, values: NDArray[np.float64], is_real: NDArray[np.bool_]) -> Windows:
+        """From arrays (N, L, K) with NaN where missing, and (N, L)."""
+        observed = ~np.isnan(values)
+        filled = np.where(observed, values, 0.0).astype(np.float32)
+        return cls(*(torch.from_numpy(part) for part in (filled, observed, is_real)))
+
+
+@dataclass(frozen=True)
+class WindowSource:
+    """Where training windows come from.
+
+    Attributes
+    ----------
+    series : sequence of ndarray (n_times, K)
+        Standardised values, NaN where missing or not to be used.
+    usable_rows : sequence of ndarray of bool (n_times,)
+        False on rows held out for validation; no training window touches them.
+    window_steps, stride : int
+        Length of a window, and the distance of two in one epoch. Each epoch shifts all of them
+        by a random offset below the stride, so that every alignment is seen.
+    """
+
+    series: Sequence[NDArray[np.float64]]
+    usable_rows: Sequence[NDArray[np.bool_]]
+    window_steps: int
+    stride: int
+
+    def places(self, rng: np.random.Generator | None) -> list[tuple[int, int]]:
+        """(series, start) of every window of an epoch, unshuffled; no offset without `rng`."""
+        return [
+            (i, int(start))
+            for i, (values, usable) in enumerate(zip(self.series, self.usable_rows, strict=True))
+            for start in self._starts(values, usable, rng)
+        ]
+
+    def _starts(
+        self,
+        values: NDArray[np.float64],
+        usable: NDArray[np.bool_],
+        rng: np.random.Generator | None,
+    ) -> Iterator[int]:
+        slack = max(0, len(values) - self.window_steps)
+        offset = 0 if rng is None else int(rng.integers(min(self.stride, slack + 1)))
+        for start in training_starts(len(values), self.window_steps, self.stride, offset):
+            rows = slice(start, start + self.window_steps)
+            if usable[rows].all() and not np.isnan(values[rows]).all():
+                yield start
+
+    def load(self, places: Sequence[tuple[int, int]]) -> Windows:
+        """Cut the windows at the given places."""
+        cuts = [cut(self.series[i], np.array([start]), self.window_steps) for i, start in places]
+        values, is_real = (np.concatenate(parts) for parts in zip(*cuts, strict=True))
+        return Windows.from_arrays(values, is_real)
+
+    def epoch(self, batch_size: int, rng: np.random.Generator) -> Iterator[Windows]:
+        """Every window once, in random order and batches."""
+        places = self.places(rng)
+        order = rng.permutation(len(places))
+        for first in range(0, len(places), batch_size):
+            yield self.load([places[i] for i in order[first : first + batch_size]])
+
+    def n_batches(self, batch_size: int) -> int:
+        """Batches of an epoch, about: the random offset may add or remove one."""
+        return max(1, -(-len(self.places(None)) // batch_size))

@@ -1,0 +1,229 @@
+"""The training loop: fit, epoch, step."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from tsimpute.diffusion.budget import kept_steps_at
+from tsimpute.diffusion.losses import noise_to_level, squared_error_per_series
+from tsimpute.diffusion.schedule import TimeGrid
+from tsimpute.training.batches import Windows, WindowSource
+from tsimpute.training.config import TrainingConfig, learning_rate_at
+from tsimpute.training.ema import WeightAverage, copy_weights, load_weights
+from tsimpute.training.history import EpochRecord
+from tsimpute.training.search import StepSearch
+from tsimpute.training.targets import draw_targets
+from tsimpute.training.validation import Validator
+
+Report = Callable[["Trainer"], None]
+
+
+@dataclass
+class Trainer:
+    """A run in progress: everything that a checkpoint must hold, and the levels that move it.
+
+    Attributes
+    ----------
+    fixed_grid : TimeGrid or None
+        The kept steps once they are decided; None while they are searched.
+    best : tuple of (float, dict) or None
+        Lowest validation loss on the fixed grid, and the averaged weights that had it.
+    """
+
+    network: nn.Module
+    search: StepSearch
+    source: WindowSource
+    validator: Validator
+    config: TrainingConfig
+    device: torch.device
+    rng: np.random.Generator
+    generator: torch.Generator
+    fixed_grid: TimeGrid | None = None
+    records: list[EpochRecord] = field(default_factory=list)
+    keep_prob_history: list[np.ndarray] = field(default_factory=list)
+    best: tuple[float, dict[str, Tensor]] | None = None
+    seconds: float = 0.0
+    n_iterations: int = 0
+    epochs_since_best: int = 0
+
+    def __post_init__(self) -> None:
+        self.average = WeightAverage(self.network, self.config.ema_decay)
+        self.optimiser = torch.optim.Adam(
+            self.network.parameters(),
+            lr=self.config.learning_rate,
+            weight_decay=self.config.weight_decay,
+        )
+        self.batches_per_epoch = self.source.n_batches(self.config.batch_size)
+        self._clock = time.monotonic()
+        if self.config.kept_steps >= self.search.n_steps:
+            self.fixed_grid = self.search.schedule.full()
+
+    # ---- fit -------------------------------------------------------------------------------
+
+    def fit(self, on_epoch: Report | None = None, on_step: Report | None = None) -> None:
+        """Run to the end, or until Ctrl-C; then the best averaged weights are in the network."""
+        self._clock = time.monotonic()
+        try:
+            while not self.finished:
+                self.run_epoch(on_step)
+                if on_epoch is not None:
+                    on_epoch(self)
+        finally:
+            self.finish()
+
+    @property
+    def progress(self) -> float:
+        """Share of the run that is over, by epochs or by the clock, whichever is further."""
+        shares = [0.0]
+        if self.config.epochs is not None:
+            shares.append(self.n_iterations / (self.config.epochs * self.batches_per_epoch))
+        if self.config.time_budget_s is not None:
+            shares.append(self.seconds / self.config.time_budget_s)
+        return min(1.0, max(shares))
+
+    @property
+    def finished(self) -> bool:
+        """Whether the epochs, the time or the patience are used up."""
+        epochs_over = self.config.epochs is not None and len(self.records) >= self.config.epochs
+        time_over = self.config.time_budget_s is not None and self.progress >= 1
+        patience = self.config.patience
+        return epochs_over or time_over or bool(patience and self.epochs_since_best >= patience)
+
+    def finish(self) -> None:
+        """Decide the kept steps if they are open, and put the best weights into the network."""
+        if self.fixed_grid is None:
+            self.fixed_grid = self.search.best_grid(self.config.kept_steps)
+        load_weights(self.network, self.best[1] if self.best else self.average.weights)
+        self.network.eval()
+
+    # ---- epoch -----------------------------------------------------------------------------
+
+    def run_epoch(self, on_step: Report | None = None) -> None:
+        """One pass over the windows, then validation."""
+        self.network.train()
+        total, cells = 0.0, 0
+        for batch in self.source.epoch(self.config.batch_size, self.rng):
+            error, n = self.step(batch)
+            total, cells = total + error, cells + n
+            self._tick()
+            if on_step is not None:
+                on_step(self)
+            if self.config.time_budget_s is not None and self.progress >= 1:
+                break
+        self._close_epoch(total / max(cells, 1))
+
+    def _close_epoch(self, train_loss: float) -> None:
+        grid = self.fixed_grid
+        with self.average.applied_to(self.network):
+            loss = self.validator.loss(self.network, grid or self.search.schedule.full())
+        self._tick()
+        if grid is not None:
+            self._keep_if_best(loss)
+        learner = self.search.learner
+        self.keep_prob_history.append(learner.keep_prob.copy())
+        self.records.append(
+            EpochRecord(
+                epoch=len(self.records),
+                phase=self.phase,
+                train_loss=train_loss,
+                validation_loss=loss,
+                learning_rate=self.optimiser.param_groups[0]["lr"],
+                expected_kept=float(learner.keep_prob.sum()),
+                n_undecided=learner.n_undecided(),
+                seconds=self.seconds,
+            )
+        )
+
+    def _keep_if_best(self, loss: float) -> None:
+        if self.best is None or not loss >= self.best[0]:
+            self.best = (loss, {name: w.clone() for name, w in self.average.weights.items()})
+            self.epochs_since_best = 0
+        else:
+            self.epochs_since_best += 1
+
+    @property
+    def phase(self) -> str:
+        """Which part of the run this is."""
+        if self.fixed_grid is not None:
+            return "fixed"
+        return "all steps" if self.progress < self.config.search_start else "search"
+
+    def _tick(self) -> None:
+        now = time.monotonic()
+        self.seconds += now - self._clock
+        self._clock = now
+
+    # ---- step ------------------------------------------------------------------------------
+
+    def step(self, batch: Windows) -> tuple[float, int]:
+        """One update of the weights and, during the search, of the keep-probabilities."""
+        self._settle_steps()
+        grid = self.fixed_grid or self.search.draw_grid(self.phase == "search", self.rng)
+        targets = self._draw_targets(batch)
+        place = torch.from_numpy(self.rng.integers(len(grid), size=len(batch)))
+        error, n_cells = self._errors(batch, targets, grid, place)
+        loss = error.sum() / n_cells.sum().clamp(min=1)
+        self._descend(loss)
+        self._learn_mask(grid, place, error.detach().cpu(), n_cells.cpu())
+        return float(error.detach().sum()), int(n_cells.sum())
+
+    def _settle_steps(self) -> None:
+        if self.fixed_grid is None and self.progress >= self.config.search_end:
+            self.fixed_grid = self.search.best_grid(self.config.kept_steps)
+
+    def _draw_targets(self, batch: Windows) -> Tensor:
+        other = self.rng.permutation(len(batch))
+        patterns = batch.observed_mask[other]
+        strategy = self.config.target_strategy
+        return draw_targets(strategy, batch.observed_mask, patterns, self.generator)
+
+    def _errors(
+        self, batch: Windows, targets: Tensor, grid: TimeGrid, place: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        noise = torch.randn(batch.values.shape, generator=self.generator).to(self.device)
+        on_device, targets = batch.to(self.device), targets.to(self.device)
+        given = on_device.observed_mask & ~targets
+        alpha_bar = torch.from_numpy(grid.alpha_bar)[place].to(self.device)
+        step = torch.from_numpy(grid.network_step)[place].float().to(self.device)
+        noisy = noise_to_level(on_device.values, noise, alpha_bar)
+        half = self.config.mixed_precision and self.device.type == "cuda"
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
+            predicted = self.network(
+                noisy, on_device.values, given, step, is_real=on_device.padding
+            )
+        return squared_error_per_series(noise, predicted, targets)
+
+    def _descend(self, loss: Tensor) -> None:
+        for group in self.optimiser.param_groups:
+            group["lr"] = learning_rate_at(self.progress, self.config.learning_rate)
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimiser.step()
+        self.average.update(self.network)
+        self.n_iterations += 1
+
+    def _learn_mask(self, grid: TimeGrid, place: Tensor, error: Tensor, n_cells: Tensor) -> None:
+        if self.fixed_grid is not None:
+            return
+        self.search.observe(grid.index[place.numpy()], error.numpy(), n_cells.numpy())
+        if self.phase == "search":
+            start, end = self.config.search_start, self.config.search_end
+            share = (self.progress - start) / max(end - start, 1e-12)
+            budget = kept_steps_at(share, self.search.n_steps, self.config.kept_steps)
+            self.search.update(budget, self.rng)
+
+
+def current_weights(trainer: Trainer) -> dict[str, Tensor]:
+    """Copy of the weights that the optimiser moves, not the averaged ones."""
+    return copy_weights(trainer.network)
+
+
+def epochs_left(trainer: Trainer) -> Iterator[int]:
+    """Numbers of the epochs that remain, for a progress bar."""
+    return iter(range(len(trainer.records), trainer.config.epochs or 0))

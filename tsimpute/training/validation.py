@@ -1,0 +1,63 @@
+"""Validation loss on fixed targets, noise and steps."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from tsimpute.diffusion.losses import noise_to_level, squared_error_per_series
+from tsimpute.diffusion.schedule import TimeGrid
+from tsimpute.training.batches import Windows
+from tsimpute.training.targets import draw_targets
+
+
+class Validator:
+    """Noise-prediction loss over held-out windows, the same draws at every call.
+
+    Each window is seen at `repeats` steps, spread evenly over the grid, so that one call costs
+    `repeats` evaluations a window and not K.
+    """
+
+    def __init__(
+        self,
+        windows: Windows,
+        strategy: str,
+        device: torch.device,
+        seed: int,
+        batch_size: int = 64,
+        repeats: int = 4,
+    ) -> None:
+        generator = torch.Generator().manual_seed(seed)
+        rows = np.repeat(np.arange(len(windows)), repeats)
+        self.windows = windows.take(rows)
+        patterns = self.windows.observed_mask[torch.randperm(len(rows), generator=generator)]
+        observed = self.windows.observed_mask
+        self.targets = draw_targets(strategy, observed, patterns, generator)
+        self.noise = torch.randn(self.windows.values.shape, generator=generator)
+        self.place = torch.rand(len(rows), generator=generator)
+        self.place[:] = (torch.randperm(len(rows), generator=generator) + self.place) / len(rows)
+        self.device, self.batch_size = device, batch_size
+
+    @torch.no_grad()
+    def loss(self, network: nn.Module, grid: TimeGrid) -> float:
+        """Mean squared error over target cells; NaN where there is no target cell."""
+        was_training = network.training
+        network.eval()
+        total, cells = 0.0, 0
+        for first in range(0, len(self.windows), self.batch_size):
+            error, n = self._errors(network, grid, slice(first, first + self.batch_size))
+            total, cells = total + float(error.sum()), cells + int(n.sum())
+        network.train(was_training)
+        return total / cells if cells else float("nan")
+
+    def _errors(self, network: nn.Module, grid: TimeGrid, rows: slice) -> tuple[Tensor, Tensor]:
+        batch = self.windows.take(rows).to(self.device)
+        targets, noise = self.targets[rows].to(self.device), self.noise[rows].to(self.device)
+        place = (self.place[rows] * len(grid)).long().clamp(max=len(grid) - 1)
+        alpha_bar = torch.from_numpy(grid.alpha_bar)[place].to(self.device)
+        step = torch.from_numpy(grid.network_step)[place].float().to(self.device)
+        noisy = noise_to_level(batch.values, noise, alpha_bar)
+        given = batch.observed_mask & ~targets
+        predicted = network(noisy, batch.values, given, step, is_real=batch.padding)
+        return squared_error_per_series(noise, predicted, targets)
