@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
+from tsimpute.denoiser.anchor import Anchor
 from tsimpute.denoiser.csdi import CSDIDenoiser, DenoiserConfig, n_parameters
 from tsimpute.denoiser.csdi_weights import read_csdi_file, translate
 from tsimpute.diffusion.schedule import NoiseSchedule, make_schedule
@@ -28,6 +29,7 @@ from tsimpute.training.config import TrainingConfig
 from tsimpute.training.loop import Trainer
 from tsimpute.training.progress import TrainingBar
 from tsimpute.training.search import make_search
+from tsimpute.training.targets import draw_targets
 from tsimpute.training.validation import Validator
 
 if TYPE_CHECKING:
@@ -39,7 +41,8 @@ BoolArray = NDArray[np.bool_]
 DEFAULT_ITERATIONS = 2_000  # of training, when neither epochs nor a time budget is given
 MANY_SERIES = 10  # from here on whole series are held out for validation
 MAX_VALIDATION_WINDOWS = 128
-MUCH_SIGNAL = 0.3  # of the variance, left at the noisiest kept step: too much for a start at N(0, I)
+MAX_ANCHOR_WINDOWS = 512
+MUCH_SIGNAL = 0.5  # of the variance, left at the noisiest kept step: too much for a start at N(0, I)
 
 
 @dataclass(frozen=True)
@@ -91,10 +94,8 @@ def make_sources(
     any_held = any(rows.any() for rows in held_out)
     usable = held_out if any_held else [np.ones(len(s), dtype=bool) for s in series]
     if any_held and not training.places(None):
-        training = WindowSource(
-            series, [np.ones(len(s), dtype=bool) for s in series], plan.window_steps, plan.stride
-        )
-    held = WindowSource(series, usable, plan.window_steps, plan.window_steps)
+        training = _all_rows(series, plan)
+    held = WindowSource(series, usable, plan.window_steps, stride=1)
     places = held.places(None)
     if not places:
         raise InputError(
@@ -106,6 +107,11 @@ def make_sources(
     return training, held.load([places[i] for i in sorted(chosen)])
 
 
+def _all_rows(series: Sequence[FloatArray], plan: DataPlan) -> WindowSource:
+    rows = [np.ones(len(s), dtype=bool) for s in series]
+    return WindowSource(series, rows, plan.window_steps, plan.stride)
+
+
 def start_run(
     network: CSDIDenoiser,
     schedule: NoiseSchedule,
@@ -114,21 +120,39 @@ def start_run(
     config: TrainingConfig,
     device: torch.device,
     seed: int,
+    anchor: Anchor | str,
+    patterns: Sequence[FloatArray] | None = None,
 ) -> Trainer:
-    """A training run that has not begun."""
+    """A training run that has not begun; an anchor that is only named is fitted first."""
     rng = np.random.default_rng([seed, 1])
     source, held = make_sources(series, plan, rng)
-    validator = Validator(held, config.target_strategy, device, seed)
+    if isinstance(anchor, str):
+        anchor = fit_anchor(anchor, source, config.target_strategy, seed)
+    validator = Validator(held, config.target_strategy, anchor, device, seed)
     return Trainer(
         network=network.to(device),
         search=make_search(config.mask_rule, schedule, config.mask_learning_rate),
         source=source,
         validator=validator,
+        anchor=anchor.to(device),
+        patterns=None if patterns is None else _all_rows(patterns, plan),
         config=config,
         device=device,
         rng=rng,
         generator=torch.Generator().manual_seed(seed),
     )
+
+
+def fit_anchor(kind: str, source: WindowSource, strategy: str, seed: int) -> Anchor:
+    """Scale of the distances from the anchor, on training windows with targets as in training."""
+    places = source.places(None)
+    rng = np.random.default_rng([seed, 3])
+    chosen = rng.permutation(len(places))[:MAX_ANCHOR_WINDOWS]
+    windows = source.load([places[i] for i in sorted(chosen)])
+    generator = torch.Generator().manual_seed(seed)
+    patterns = windows.observed_mask[torch.randperm(len(windows), generator=generator)]
+    targets = draw_targets(strategy, windows.observed_mask, patterns, generator)
+    return Anchor.fit(kind, windows.values, windows.observed_mask & ~targets, targets)
 
 
 def default_epochs(n_windows: int, batch_size: int) -> int:
@@ -138,7 +162,11 @@ def default_epochs(n_windows: int, batch_size: int) -> int:
 
 
 def train_from_scratch(
-    imputer: EDDPMImputer, panel: Panel, seed: int, checkpoint: str | Path | None
+    imputer: EDDPMImputer,
+    panel: Panel,
+    patterns: Panel | None,
+    seed: int,
+    checkpoint: str | Path | None,
 ) -> tuple[FittedModel, Trainer]:
     """Fit a new network, and the kept steps with it, by the imputer's parameters."""
     device = resolve_device(imputer.device)
@@ -155,7 +183,17 @@ def train_from_scratch(
         network = CSDIDenoiser(_network_shape(imputer, panel.n_features))
         plan = data_plan(imputer)
         config = _config(imputer, series, plan)
-        trainer = start_run(network, schedule, series, plan, config, device, seed)
+        trainer = start_run(
+            network,
+            schedule,
+            series,
+            plan,
+            config,
+            device,
+            seed,
+            imputer.anchor,
+            None if patterns is None else patterns.values,
+        )
         _announce(imputer, trainer, panel)
         _run(imputer, trainer, "fit", checkpoint)
     return _fitted(trainer, scaler, panel, imputer.window_steps), trainer
@@ -185,7 +223,9 @@ def fine_tune(
     seed = imputer.seed_
     with _own_random_numbers(seed, device):
         network = copy.deepcopy(old.network)
-        trainer = start_run(network, old.schedule, series, plan, config, device, seed)
+        trainer = start_run(
+            network, old.schedule, series, plan, config, device, seed, old.anchor
+        )
         if len(old.grid) < old.schedule.n_steps:
             trainer.search.learner.keep_prob = imputer.step_schedule_["kept"].to_numpy(float)
         if steps is not None:
@@ -225,6 +265,7 @@ def model_from_csdi(
         grid=schedule.full(),
         keep_prob=np.ones(schedule.n_steps),
         scaler=_given_scaler(mean, std, k),
+        anchor=Anchor.none(k),
         feature_names=_given_names(feature_names, k),
         window_steps=int(parameters["window_steps"]),
     )
@@ -274,8 +315,7 @@ def _config(
 ) -> TrainingConfig:
     epochs = imputer.epochs
     if epochs is None and imputer.time_budget_s is None:
-        rows = [np.ones(len(s), dtype=bool) for s in series]
-        n_windows = len(WindowSource(series, rows, plan.window_steps, plan.stride).places(None))
+        n_windows = len(_all_rows(series, plan).places(None))
         epochs = default_epochs(n_windows, imputer.batch_size)
     return TrainingConfig(
         kept_steps=imputer.kept_steps,
@@ -344,8 +384,8 @@ def _fitted(
     if grid.alpha_bar[-1] > MUCH_SIGNAL:
         warnings.warn(
             f"the noisiest kept step still holds {grid.alpha_bar[-1]:.0%} of the signal's "
-            f"variance, but sampling starts from pure noise; keep more steps, or use "
-            f"mask_rule='guarded'",
+            f"variance, but sampling starts from pure noise; keep more steps or train "
+            f"longer",
             stacklevel=5,
         )
     return FittedModel(
@@ -354,6 +394,7 @@ def _fitted(
         grid=grid,
         keep_prob=trainer.search.learner.keep_prob,
         scaler=scaler,
+        anchor=trainer.anchor.to(torch.device("cpu")),
         feature_names=panel.feature_names,
         window_steps=window_steps,
     )

@@ -70,6 +70,9 @@ class EDDPMImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # ty
     target_strategy : {"random", "mix", "historical"}, default="random"
         Which observed cells training hides: random ones, those that are missing in another
         window, or half of each.
+    anchor : {"linear", "none"}, default="linear"
+        What is diffused: the distance from the line between the neighbouring observed cells,
+        or the value itself, as in CSDI.
     channels, layers, heads : int, default=64, 4, 8
         Size of the network.
     dropout : float, default=0.1
@@ -144,6 +147,7 @@ class EDDPMImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # ty
         conditioning: str = "index",
         mask_rule: str = "guarded",
         target_strategy: str = "random",
+        anchor: str = "linear",
         channels: int = 64,
         layers: int = 4,
         heads: int = 8,
@@ -173,6 +177,7 @@ class EDDPMImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # ty
         self.conditioning = conditioning
         self.mask_rule = mask_rule
         self.target_strategy = target_strategy
+        self.anchor = anchor
         self.channels = channels
         self.layers = layers
         self.heads = heads
@@ -192,7 +197,14 @@ class EDDPMImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # ty
 
     # ---- fitting ---------------------------------------------------------------------------
 
-    def fit(self, X: Any, y: Any = None, *, checkpoint: str | Path | None = None) -> EDDPMImputer:
+    def fit(
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        patterns: Any = None,
+        checkpoint: str | Path | None = None,
+    ) -> EDDPMImputer:
         """Learn the network and the steps to keep.
 
         Parameters
@@ -201,6 +213,9 @@ class EDDPMImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # ty
             Training data with holes; see the class.
         y : None
             Ignored; there for scikit-learn.
+        patterns : DataFrame, array, DataArray or Dataset, optional
+            Data whose holes the target strategies "mix" and "historical" lay over X; default:
+            X itself. Only where they are missing is read, not their values.
         checkpoint : str or Path, optional
             File that holds the state of training, written after each epoch. A run that was
             stopped goes on from it; it is removed when training is complete.
@@ -220,8 +235,12 @@ class EDDPMImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # ty
         check_parameters(self)
         panel = read_panel(X)
         check_fit_panel(panel, self.window_steps)
+        holes = None
+        if patterns is not None:
+            holes = read_panel(patterns, name="patterns")
+            holes = holes.aligned_to(panel.feature_names, panel.n_features)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-        model, trainer = train_from_scratch(self, panel, seed, checkpoint)
+        model, trainer = train_from_scratch(self, panel, holes, seed, checkpoint)
         return self._adopt_trained(model, seed, trainer)
 
     def prune(
@@ -300,7 +319,8 @@ class EDDPMImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # ty
 
         parameters.setdefault("window_steps", 48)
         model, shape = model_from_csdi(path, mean, std, feature_names, parameters)
-        imputer = cls(**{"kept_steps": len(model.grid), **shape, **parameters})
+        parameters = {"kept_steps": len(model.grid), "anchor": "none", **shape, **parameters}
+        imputer = cls(**parameters)
         check_parameters(imputer)
         seed = int(check_random_state(imputer.random_state).randint(2**31 - 1))
         return imputer._adopt(model, seed)

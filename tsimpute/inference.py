@@ -152,13 +152,21 @@ def _sample_chunk(
         block=window_stride(model.window_steps, plan.overlap),
         device=plan.device,
     )
-    low, high = (bound.to(plan.device) for bound in model.clamp_range())
-    denoise = clamped(window_denoiser(model, windows, plan.n_samples), low, high)
+    anchor = model.anchor.to(plan.device)
+    centre = anchor.centre(windows.values, windows.observed_mask)
+    bounds = (bound.to(plan.device) for bound in model.clamp_range())
+    low, high = ((bound - centre)[:, None] / anchor.scale for bound in bounds)
+    denoise = clamped(window_denoiser(model, windows, centre, plan.n_samples), low, high)
     x = plan.sampler(denoise, noise.draw(), model.grid, plan.variance, noise.draw, plan.callback)
-    return x.clamp(low, high).cpu().numpy()
+    values: NDArray[np.float32] = (
+        (centre[:, None] + anchor.scale * x.clamp(low, high)).cpu().numpy()
+    )
+    return values
 
 
-def window_denoiser(model: FittedModel, windows: Windows, n_samples: int) -> Denoise:
+def window_denoiser(
+    model: FittedModel, windows: Windows, condition: Tensor, n_samples: int
+) -> Denoise:
     """Denoiser of states (N, S, L, K) for N windows, in evaluations of bounded memory.
 
     The side information is projected once, for all steps and samples.
@@ -174,10 +182,11 @@ def window_denoiser(model: FittedModel, windows: Windows, n_samples: int) -> Den
         out = torch.empty_like(flat)
         for first in range(0, len(flat), batch):
             rows = torch.arange(first, min(first + batch, len(flat)), device=flat.device)
-            part = windows.take(rows // n_samples)  # type: ignore[arg-type]
+            window = rows // n_samples
+            part = windows.take(window)
             step = torch.full((len(rows),), network_step, device=flat.device)
             out[rows] = network(
-                flat[rows], part.values, part.observed_mask, step, part.padding, side
+                flat[rows], condition[window], part.observed_mask, step, part.padding, side
             )
         return out.view(x.shape)
 

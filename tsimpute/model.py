@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from tsimpute.denoiser.anchor import Anchor
 from tsimpute.denoiser.csdi import CSDIDenoiser
 from tsimpute.diffusion.schedule import NoiseSchedule, TimeGrid
 from tsimpute.errors import InputError
@@ -32,6 +33,8 @@ class FittedModel:
     keep_prob : ndarray of float64, shape (T,)
         Learned probability of keeping each step; 1 everywhere where nothing was pruned.
     scaler : FeatureScaler
+    anchor : Anchor
+        What is diffused: values, or their distance from a line between given cells.
     feature_names : tuple or None
         Column labels in the network's order.
     window_steps : int
@@ -43,6 +46,7 @@ class FittedModel:
     grid: TimeGrid
     keep_prob: NDArray[np.float64]
     scaler: FeatureScaler
+    anchor: Anchor
     feature_names: tuple[Hashable, ...] | None
     window_steps: int
 

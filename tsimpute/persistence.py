@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tsimpute.denoiser.anchor import Anchor
 from tsimpute.denoiser.csdi import CSDIDenoiser, DenoiserConfig
 from tsimpute.diffusion.schedule import NoiseSchedule, TimeGrid
 from tsimpute.errors import InputError, ModelFileError
@@ -161,6 +162,7 @@ def _config(imputer: EDDPMImputer) -> dict[str, Any]:
         "network": asdict(model.network.config),
         "feature_names": names,
         "window_steps": model.window_steps,
+        "anchor": {"kind": model.anchor.kind, "scale": model.anchor.scale.tolist()},
         "seed": imputer.seed_,
     }
 
@@ -221,6 +223,7 @@ def _check_digests(path: Path) -> None:
 
 def _read(path: Path, device: str) -> EDDPMImputer:
     import pandas as pd
+    import torch
     from safetensors.torch import load_file
 
     from tsimpute.imputer import EDDPMImputer
@@ -240,6 +243,7 @@ def _read(path: Path, device: str) -> EDDPMImputer:
         ),
         keep_prob=np.array(stored["keep_prob"]),
         scaler=FeatureScaler.from_dict(json.loads((path / "scaler.json").read_text())),
+        anchor=Anchor(config["anchor"]["kind"], torch.tensor(config["anchor"]["scale"])),
         feature_names=None if names is None else tuple(names),
         window_steps=config["window_steps"],
     )

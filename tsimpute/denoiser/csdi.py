@@ -107,7 +107,7 @@ class CSDIDenoiser(nn.Module):
         x : Tensor of float, shape (B, L, K)
             Noisy values; only read where `given_mask` is False.
         condition : Tensor of float, shape (B, L, K)
-            Clean values; only read where `given_mask` is True.
+            Clean values where given; elsewhere 0 (CSDI) or what is expected there.
         given_mask : Tensor of bool, shape (B, L, K)
             True where the value is given.
         step : Tensor of float, shape (B,)
@@ -123,7 +123,7 @@ class CSDIDenoiser(nn.Module):
         """
         side = self.project_side(_positions(x)) if side is None else side
         given = given_mask.transpose(1, 2)[..., None].to(x.dtype)  # (B, K, L, 1)
-        channels = [(condition * given_mask), (x * ~given_mask)]
+        channels = [condition, x * ~given_mask]
         h = torch.stack(channels, dim=-1).transpose(1, 2)  # (B, K, L, 2)
         h = functional.relu(self.input_projection(h))
         code = self.step_embedding(step)

@@ -33,7 +33,7 @@ class Windows:
     def __len__(self) -> int:
         return len(self.values)
 
-    def take(self, rows: NDArray[np.int64] | slice) -> Windows:
+    def take(self, rows: NDArray[np.int64] | Tensor | slice) -> Windows:
         """Some of the windows."""
         return Windows(self.values[rows], self.observed_mask[rows], self.is_real[rows])
 
@@ -87,13 +87,14 @@ class WindowSource:
         values: NDArray[np.float64],
         usable: NDArray[np.bool_],
         rng: np.random.Generator | None,
-    ) -> Iterator[int]:
+    ) -> NDArray[np.int64]:
         slack = max(0, len(values) - self.window_steps)
         offset = 0 if rng is None else int(rng.integers(min(self.stride, slack + 1)))
-        for start in training_starts(len(values), self.window_steps, self.stride, offset):
-            rows = slice(start, start + self.window_steps)
-            if usable[rows].all() and not np.isnan(values[rows]).all():
-                yield start
+        starts = training_starts(len(values), self.window_steps, self.stride, offset)
+        stops = np.minimum(starts + self.window_steps, len(values))
+        all_usable = _count(~usable, starts, stops) == 0
+        any_observed = _count(~np.isnan(values).all(axis=1), starts, stops) > 0
+        return starts[all_usable & any_observed]
 
     def load(self, places: Sequence[tuple[int, int]]) -> Windows:
         """Cut the windows at the given places."""
@@ -108,6 +109,20 @@ class WindowSource:
         for first in range(0, len(places), batch_size):
             yield self.load([places[i] for i in order[first : first + batch_size]])
 
+    def random_patterns(self, n: int, rng: np.random.Generator) -> Tensor:
+        """Observed cells of n random windows (n, L, K); padding counts as observed."""
+        places = self.places(rng)
+        windows = self.load([places[i] for i in rng.integers(len(places), size=n)])
+        return windows.observed_mask | ~windows.is_real[..., None]
+
     def n_batches(self, batch_size: int) -> int:
         """Batches of an epoch, about: the random offset may add or remove one."""
         return max(1, -(-len(self.places(None)) // batch_size))
+
+
+def _count(
+    flags: NDArray[np.bool_], starts: NDArray[np.int64], stops: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """How many flags are set in each range of rows."""
+    before = np.concatenate([[0], np.cumsum(flags)])
+    return np.asarray(before[stops] - before[starts])

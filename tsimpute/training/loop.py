@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from tsimpute.denoiser.anchor import Anchor
 from tsimpute.diffusion.budget import kept_steps_at
 from tsimpute.diffusion.losses import noise_to_level, squared_error_per_series
 from tsimpute.diffusion.schedule import TimeGrid
@@ -30,6 +31,8 @@ class Trainer:
 
     Attributes
     ----------
+    patterns : WindowSource or None
+        Where the holes of "historical" and "mix" targets come from; None: the batch itself.
     fixed_grid : TimeGrid or None
         The kept steps once they are decided; None while they are searched.
     best : tuple of (float, dict) or None
@@ -40,10 +43,12 @@ class Trainer:
     search: StepSearch
     source: WindowSource
     validator: Validator
+    anchor: Anchor
     config: TrainingConfig
     device: torch.device
     rng: np.random.Generator
     generator: torch.Generator
+    patterns: WindowSource | None = None
     fixed_grid: TimeGrid | None = None
     records: list[EpochRecord] = field(default_factory=list)
     keep_prob_history: list[np.ndarray] = field(default_factory=list)
@@ -178,9 +183,11 @@ class Trainer:
             self.fixed_grid = self.search.best_grid(self.config.kept_steps)
 
     def _draw_targets(self, batch: Windows) -> Tensor:
-        other = self.rng.permutation(len(batch))
-        patterns = batch.observed_mask[other]
         strategy = self.config.target_strategy
+        if self.patterns is not None and strategy != "random":
+            patterns = self.patterns.random_patterns(len(batch), self.rng)
+        else:
+            patterns = batch.observed_mask[self.rng.permutation(len(batch))]
         return draw_targets(strategy, batch.observed_mask, patterns, self.generator)
 
     def _errors(
@@ -191,11 +198,13 @@ class Trainer:
         given = on_device.observed_mask & ~targets
         alpha_bar = torch.from_numpy(grid.alpha_bar)[place].to(self.device)
         step = torch.from_numpy(grid.network_step)[place].float().to(self.device)
-        noisy = noise_to_level(on_device.values, noise, alpha_bar)
+        centre = self.anchor.centre(on_device.values, given)
+        away = (on_device.values - centre) / self.anchor.scale
+        noisy = noise_to_level(away, noise, alpha_bar)
         half = self.config.mixed_precision and self.device.type == "cuda"
         with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
             predicted = self.network(
-                noisy, on_device.values, given, step, is_real=on_device.padding
+                noisy, centre, given, step, is_real=on_device.padding
             )
         return squared_error_per_series(noise, predicted, targets)
 

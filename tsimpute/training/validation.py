@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from tsimpute.denoiser.anchor import Anchor
 from tsimpute.diffusion.losses import noise_to_level, squared_error_per_series
 from tsimpute.diffusion.schedule import TimeGrid
 from tsimpute.training.batches import Windows
@@ -23,6 +24,7 @@ class Validator:
         self,
         windows: Windows,
         strategy: str,
+        anchor: Anchor,
         device: torch.device,
         seed: int,
         batch_size: int = 64,
@@ -37,6 +39,7 @@ class Validator:
         self.noise = torch.randn(self.windows.values.shape, generator=generator)
         self.place = torch.rand(len(rows), generator=generator)
         self.place[:] = (torch.randperm(len(rows), generator=generator) + self.place) / len(rows)
+        self.anchor = anchor.to(device)
         self.device, self.batch_size = device, batch_size
 
     @torch.no_grad()
@@ -57,7 +60,8 @@ class Validator:
         place = (self.place[rows] * len(grid)).long().clamp(max=len(grid) - 1)
         alpha_bar = torch.from_numpy(grid.alpha_bar)[place].to(self.device)
         step = torch.from_numpy(grid.network_step)[place].float().to(self.device)
-        noisy = noise_to_level(batch.values, noise, alpha_bar)
         given = batch.observed_mask & ~targets
-        predicted = network(noisy, batch.values, given, step, is_real=batch.padding)
+        centre = self.anchor.centre(batch.values, given)
+        noisy = noise_to_level((batch.values - centre) / self.anchor.scale, noise, alpha_bar)
+        predicted = network(noisy, centre, given, step, is_real=batch.padding)
         return squared_error_per_series(noise, predicted, targets)

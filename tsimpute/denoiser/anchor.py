@@ -1,0 +1,92 @@
+"""Where a missing cell is expected to be, before the diffusion says how far from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from tsimpute.errors import InputError
+
+ANCHORS = ("linear", "none")
+
+
+@dataclass(frozen=True)
+class Anchor:
+    """Centre and scale of what is diffused.
+
+    With kind "none" that is the standardised value itself, as in CSDI. With "linear" it is the
+    distance from the straight line between the neighbouring given cells, in units of `scale`;
+    the network is also shown the line, as PriSTI (Liu et al., ICDE 2023) does. A smooth series
+    then needs no training to be interpolated, and a trend no training to be followed.
+
+    Attributes
+    ----------
+    kind : {"linear", "none"}
+    scale : Tensor of float32, shape (K,)
+        Root mean square of that distance on training data, by feature; 1 for "none".
+    """
+
+    kind: str
+    scale: Tensor
+
+    def __post_init__(self) -> None:
+        if self.kind not in ANCHORS:
+            raise InputError(f"anchor={self.kind!r} is unknown; expected one of {ANCHORS}")
+
+    @classmethod
+    def none(cls, n_features: int) -> Anchor:
+        """Values are diffused as they are."""
+        return cls("none", torch.ones(n_features))
+
+    @classmethod
+    def fit(cls, kind: str, values: Tensor, given_mask: Tensor, target_mask: Tensor) -> Anchor:
+        """Scale from training windows (N, L, K) with some of their observed cells hidden."""
+        anchor = cls(kind, torch.ones(values.shape[-1]))
+        if kind == "none":
+            return anchor
+        away = torch.where(target_mask, values - anchor.centre(values, given_mask), 0.0)
+        n_cells = target_mask.sum((0, 1))
+        scale = (away.square().sum((0, 1)) / n_cells.clamp(min=1)).sqrt()
+        known = (n_cells > 0) & (scale > SMALLEST_SCALE)
+        return cls(kind, torch.where(known, scale, torch.tensor(SMALLEST_SCALE)))
+
+    def centre(self, values: Tensor, given_mask: Tensor) -> Tensor:
+        """Anchor of every cell, shape (B, L, K); of a given cell it is the cell's own value."""
+        if self.kind == "none":
+            return values * given_mask
+        return linear_between(values, given_mask)
+
+    def to(self, device: torch.device) -> Anchor:
+        """The same anchor on a device."""
+        return Anchor(self.kind, self.scale.to(device))
+
+
+SMALLEST_SCALE = 1e-3  # of a standard deviation: a feature that lines explain perfectly
+
+
+def linear_between(values: Tensor, given_mask: Tensor) -> Tensor:
+    """Straight lines along time between given cells, level beyond the first and the last.
+
+    Parameters
+    ----------
+    values : Tensor of float, shape (B, L, K)
+        Only read where `given_mask` is True.
+    given_mask : Tensor of bool, shape (B, L, K)
+
+    Returns
+    -------
+    Tensor, shape (B, L, K)
+        0, the mean of standardised values, in a feature without any given cell.
+    """
+    length = values.shape[1]
+    place = torch.arange(length, device=values.device)[None, :, None]
+    before = torch.where(given_mask, place, -1).cummax(1).values
+    after = torch.where(given_mask, place, length).flip(1).cummin(1).values.flip(1)
+    known = torch.where(given_mask, values, 0.0)
+    left = known.gather(1, before.clamp(min=0))
+    right = known.gather(1, after.clamp(max=length - 1))
+    span = (after - before).clamp(min=1)
+    line = left + (right - left) * ((place - before) / span).to(values.dtype)
+    return torch.where(before < 0, right, torch.where(after >= length, left, line))
