@@ -28,7 +28,7 @@ LAYERS = (
     ("panel", "diffusion"),
     ("denoiser", "samplers"),
     ("training", "evaluation"),
-    ("settings", "noise", "model", "inference", "fitting"),
+    ("settings", "noise", "model", "inference", "pretrained", "fitting"),
     ("imputer",),
     ("persistence", "parallel", "plotting", "datasets"),
     ("cli", "demo", "__main__"),

@@ -20,7 +20,7 @@ class ModelFileError(TsimputeError, ValueError):
 
 
 class DatasetError(TsimputeError, FileNotFoundError):
-    """A data set is absent or its bytes are not the expected ones; the message says where to get it."""
+    """A data set is absent or altered; the message says where to get it."""
 
 
 class MissingExtraError(TsimputeError, ImportError):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -67,12 +66,14 @@ class EDDPMImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # ty
         signal-to-noise ratio.
     mask_rule : {"guarded", "paper"}, default="guarded"
         How the kept steps are learned; "paper" is EDDPM's printed rule.
-    target_strategy : {"random", "mix", "historical"}, default="random"
-        Which observed cells training hides: random ones, those that are missing in another
-        window, or half of each.
-    anchor : {"linear", "none"}, default="linear"
-        What is diffused: the distance from the line between the neighbouring observed cells,
-        or the value itself, as in CSDI.
+    target_strategy : {"random", "block", "mix", "historical"}, default="random"
+        Which observed cells training hides: random ones; random ones or stretches of time, half
+        and half ("block", for data whose holes are outages); those that are missing in another
+        window ("historical"), or half of these and half random ("mix").
+    anchor : {"linear", "local", "none"}, default="linear"
+        What is diffused: the distance from the line between the neighbouring observed cells;
+        the same with each window's own level taken out ("local", for series whose level
+        wanders); or the value itself, as in CSDI ("none").
     channels, layers, heads : int, default=64, 4, 8
         Size of the network.
     dropout : float, default=0.1
@@ -283,7 +284,9 @@ class EDDPMImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # ty
 
         check_is_fitted(self)
         panel = self._read(X)
-        model, trainer = fine_tune(self, panel, kept_steps, epochs, mask_rule, steps)
+        model, trainer = fine_tune(
+            self, self.model_, panel, self.seed_, kept_steps, epochs, mask_rule, steps
+        )
         return self._adopt_trained(model, self.seed_, trainer)
 
     @classmethod
@@ -315,7 +318,7 @@ class EDDPMImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # ty
         ModelFileError
             If the file is not such a checkpoint.
         """
-        from tsimpute.fitting import model_from_csdi
+        from tsimpute.pretrained import model_from_csdi
 
         parameters.setdefault("window_steps", 48)
         model, shape = model_from_csdi(path, mean, std, feature_names, parameters)
@@ -416,7 +419,7 @@ class EDDPMImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # ty
         for part in self._stretches(panel, n, random_state):
             rows = drawn[part.series][:, part.start : part.stop]
             rows[:] = np.where(np.isnan(rows), scaler.inverse(part.samples), rows)
-        return panel.label(drawn, "sample", np.arange(n))
+        return panel.label(drawn, "sample", list(range(n)))
 
     def predict_quantiles(
         self,
@@ -544,7 +547,23 @@ class EDDPMImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # ty
         return pd.DataFrame(columns, index=pd.RangeIndex(len(kept), name="step"))
 
     def save(self, path: str | Path) -> Path:
-        """Save to a directory, atomically; see :mod:`tsimpute.persistence`."""
+        """Save to a directory, atomically: all of it or nothing.
+
+        Parameters
+        ----------
+        path : str or Path
+            Directory to make; a saved model that is there already is replaced.
+
+        Returns
+        -------
+        Path
+            The directory; `tsimpute.load` reads it.
+
+        Raises
+        ------
+        NotFittedError, InputError, OSError
+            Before `fit`; if the path is something else; if it cannot be written.
+        """
         from tsimpute.persistence import save
 
         check_is_fitted(self)
@@ -554,7 +573,3 @@ class EDDPMImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # ty
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
         return tags
-
-    def _say(self, message: str) -> None:
-        if self.verbose:
-            print(message, file=sys.stderr)

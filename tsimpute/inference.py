@@ -153,15 +153,14 @@ def _sample_chunk(
         device=plan.device,
     )
     anchor = model.anchor.to(plan.device)
-    centre = anchor.centre(windows.values, windows.observed_mask)
+    frame = anchor.frame(windows.values, windows.observed_mask)
+    centre, unit = frame.centre[:, None], anchor.scale
     bounds = (bound.to(plan.device) for bound in model.clamp_range())
-    low, high = ((bound - centre)[:, None] / anchor.scale for bound in bounds)
-    denoise = clamped(window_denoiser(model, windows, centre, plan.n_samples), low, high)
+    low, high = ((bound - centre) / unit for bound in bounds)
+    denoise = clamped(window_denoiser(model, windows, frame.shown, plan.n_samples), low, high)
     x = plan.sampler(denoise, noise.draw(), model.grid, plan.variance, noise.draw, plan.callback)
-    values: NDArray[np.float32] = (
-        (centre[:, None] + anchor.scale * x.clamp(low, high)).cpu().numpy()
-    )
-    return values
+    samples = centre + unit * x.clamp(low, high)
+    return np.asarray(samples.cpu().numpy())
 
 
 def window_denoiser(

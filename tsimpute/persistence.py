@@ -115,7 +115,8 @@ def _write(imputer: EDDPMImputer, directory: Path) -> None:
     from safetensors.torch import save as tensor_bytes
 
     model = imputer.model_
-    weights = {name: t.detach().cpu().contiguous() for name, t in model.network.state_dict().items()}
+    state = model.network.state_dict()
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
     files = {
         "config.json": _json(_config(imputer)),
         "scaler.json": _json(model.scaler.to_dict()),
@@ -148,7 +149,7 @@ def _swap(temporary: Path, path: Path) -> None:
 
 
 def _config(imputer: EDDPMImputer) -> dict[str, Any]:
-    import tsimpute
+    from tsimpute import __version__
 
     model = imputer.model_
     names = None if model.feature_names is None else list(model.feature_names)
@@ -157,14 +158,19 @@ def _config(imputer: EDDPMImputer) -> dict[str, Any]:
             f"column labels must be text or whole numbers to be saved; got {names}; rename them"
         )
     return {
-        "tsimpute_version": tsimpute.__version__,
+        "tsimpute_version": __version__,
         "parameters": _plain_parameters(imputer.get_params(deep=False)),
         "network": asdict(model.network.config),
         "feature_names": names,
         "window_steps": model.window_steps,
-        "anchor": {"kind": model.anchor.kind, "scale": model.anchor.scale.tolist()},
+        "anchor": _anchor(model.anchor),
         "seed": imputer.seed_,
     }
+
+
+def _anchor(anchor: Anchor) -> dict[str, Any]:
+    scale, spread = anchor.scale.tolist(), anchor.spread.tolist()
+    return {"kind": anchor.kind, "scale": scale, "spread": spread}
 
 
 def _plain_parameters(parameters: dict[str, Any]) -> dict[str, Any]:
@@ -243,7 +249,11 @@ def _read(path: Path, device: str) -> EDDPMImputer:
         ),
         keep_prob=np.array(stored["keep_prob"]),
         scaler=FeatureScaler.from_dict(json.loads((path / "scaler.json").read_text())),
-        anchor=Anchor(config["anchor"]["kind"], torch.tensor(config["anchor"]["scale"])),
+        anchor=Anchor(
+            config["anchor"]["kind"],
+            torch.tensor(config["anchor"]["scale"]),
+            torch.tensor(config["anchor"]["spread"]),
+        ),
         feature_names=None if names is None else tuple(names),
         window_steps=config["window_steps"],
     )

@@ -75,7 +75,7 @@ def _mistakes_between(imputer: Any) -> list[str]:
 
 def _is_count(value: object) -> bool:
     whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
-    return whole and int(value) >= 1  # type: ignore[call-overload,no-any-return]
+    return whole and int(value) >= 1  # type: ignore[call-overload]
 
 
 def checked_quantiles(quantiles: Sequence[float]) -> list[float]:

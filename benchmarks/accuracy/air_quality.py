@@ -122,8 +122,11 @@ def main() -> None:
             row["nfe_per_window"] = len(grid) * options.samples
             row["train_seconds"] = round(float(imputer.history_["seconds"].iloc[-1]), 1)
             add_row(RESULTS / "air_quality.csv", row | circumstances(), KEY)
-            print(f"{anchor} {kept} steps: MAE {row['mae']:.3f} RMSE {row['rmse']:.3f} "
-                  f"CRPS {row['crps']:.4f} 90 % {row['coverage_90']:.3f}", flush=True)
+            print(
+                f"{anchor} {kept} steps: MAE {row['mae']:.3f} RMSE {row['rmse']:.3f} "
+                f"CRPS {row['crps']:.4f} 90 % {row['coverage_90']:.3f}",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

@@ -177,8 +177,11 @@ def main() -> None:
             continue
         row = run_row(kind, steps, data, options)
         add_row(file, row, KEY)
-        print(f"{kind:22s} {steps:3d} steps: CRPS {row['crps']:.4f}  MAE {row['mae']:.4f}  "
-              f"RMSE {row['rmse']:.4f}  90 % {row['coverage_90']:.3f}  [{row['kept']}]", flush=True)
+        print(
+            f"{kind:22s} {steps:3d} steps: CRPS {row['crps']:.4f}  MAE {row['mae']:.4f}  "
+            f"RMSE {row['rmse']:.4f}  90 % {row['coverage_90']:.3f}  [{row['kept']}]",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

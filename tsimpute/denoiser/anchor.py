@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from tsimpute.errors import InputError
 
-ANCHORS = ("linear", "none")
+ANCHORS = ("linear", "local", "none")
+SMALLEST_SCALE = 1e-3  # of a standard deviation: a feature that lines explain perfectly
+
+
+class Frame(NamedTuple):
+    """How one batch of windows is shown to the network.
+
+    What is diffused is (value - centre) / scale; `shown` is the condition that the network
+    reads; both are (B, L, K).
+    """
+
+    centre: Tensor
+    shown: Tensor
 
 
 @dataclass(frozen=True)
@@ -19,17 +32,23 @@ class Anchor:
     With kind "none" that is the standardised value itself, as in CSDI. With "linear" it is the
     distance from the straight line between the neighbouring given cells, in units of `scale`;
     the network is also shown the line, as PriSTI (Liu et al., ICDE 2023) does. A smooth series
-    then needs no training to be interpolated, and a trend no training to be followed.
+    then needs no training to be interpolated, and a trend no training to be followed. "local"
+    also takes each window's own level out of what the network is shown, in units of the usual
+    spread within a window: for series whose level wanders much further than they move within a
+    window; the network then does not know the absolute level.
 
     Attributes
     ----------
-    kind : {"linear", "none"}
+    kind : {"linear", "local", "none"}
     scale : Tensor of float32, shape (K,)
         Root mean square of that distance on training data, by feature; 1 for "none".
+    spread : Tensor of float32, shape (K,)
+        Root mean square distance of the line from its window's level; 1 but for "local".
     """
 
     kind: str
     scale: Tensor
+    spread: Tensor
 
     def __post_init__(self) -> None:
         if self.kind not in ANCHORS:
@@ -38,32 +57,35 @@ class Anchor:
     @classmethod
     def none(cls, n_features: int) -> Anchor:
         """Values are diffused as they are."""
-        return cls("none", torch.ones(n_features))
+        return cls("none", torch.ones(n_features), torch.ones(n_features))
 
     @classmethod
     def fit(cls, kind: str, values: Tensor, given_mask: Tensor, target_mask: Tensor) -> Anchor:
         """Scale from training windows (N, L, K) with some of their observed cells hidden."""
-        anchor = cls(kind, torch.ones(values.shape[-1]))
+        ones = torch.ones(values.shape[-1])
+        frame = cls(kind, ones, ones).frame(values, given_mask)
         if kind == "none":
-            return anchor
-        away = torch.where(target_mask, values - anchor.centre(values, given_mask), 0.0)
-        n_cells = target_mask.sum((0, 1))
-        scale = (away.square().sum((0, 1)) / n_cells.clamp(min=1)).sqrt()
-        known = (n_cells > 0) & (scale > SMALLEST_SCALE)
-        return cls(kind, torch.where(known, scale, torch.tensor(SMALLEST_SCALE)))
+            return cls(kind, ones, ones)
+        away = torch.where(target_mask, values - frame.centre, 0.0).square().sum((0, 1))
+        scale = (away / target_mask.sum((0, 1)).clamp(min=1)).sqrt().clamp(min=SMALLEST_SCALE)
+        if kind == "linear":
+            return cls(kind, scale, ones)
+        spread = frame.shown.square().mean((0, 1)).sqrt().clamp(min=SMALLEST_SCALE)
+        return cls(kind, scale, spread)
 
-    def centre(self, values: Tensor, given_mask: Tensor) -> Tensor:
-        """Anchor of every cell, shape (B, L, K); of a given cell it is the cell's own value."""
+    def frame(self, values: Tensor, given_mask: Tensor) -> Frame:
+        """Frame of windows (B, L, K), from their given cells alone."""
         if self.kind == "none":
-            return values * given_mask
-        return linear_between(values, given_mask)
+            known = values * given_mask
+            return Frame(torch.zeros_like(known), known)
+        line = linear_between(values, given_mask)
+        if self.kind == "linear":
+            return Frame(line, line)
+        return Frame(line, (line - line.mean(1, keepdim=True)) / self.spread)
 
     def to(self, device: torch.device) -> Anchor:
         """The same anchor on a device."""
-        return Anchor(self.kind, self.scale.to(device))
-
-
-SMALLEST_SCALE = 1e-3  # of a standard deviation: a feature that lines explain perfectly
+        return Anchor(self.kind, self.scale.to(device), self.spread.to(device))
 
 
 def linear_between(values: Tensor, given_mask: Tensor) -> Tensor:

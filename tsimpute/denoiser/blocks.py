@@ -26,9 +26,7 @@ class Side(NamedTuple):
 class AxisTransformer(nn.Module):
     """One post-norm transformer layer over the second-last axis, with a fused QKV projection."""
 
-    def __init__(
-        self, channels: int, heads: int, dropout: float, attention_dropout: float
-    ) -> None:
+    def __init__(self, channels: int, heads: int, dropout: float, attention_dropout: float) -> None:
         super().__init__()
         self.heads = heads
         self.qkv = nn.Linear(channels, 3 * channels)

@@ -63,7 +63,8 @@ class TimeGrid:
     @property
     def posterior_variance(self) -> FloatArray:
         """Variance of q(x_prev | x, x_0), beta-tilde of DDPM (Ho et al. 2020, Eq. 7)."""
-        return (1 - self.alpha_step) * (1 - self.alpha_bar_previous) / (1 - self.alpha_bar)
+        ratio: FloatArray = (1 - self.alpha_bar_previous) / (1 - self.alpha_bar)
+        return (1 - self.alpha_step) * ratio
 
     @property
     def log_snr(self) -> FloatArray:
@@ -109,7 +110,7 @@ class NoiseSchedule:
     @property
     def alpha_bar(self) -> FloatArray:
         """Cumulative product of 1 - beta; float64, shape (T,)."""
-        return np.cumprod(1 - self.beta)
+        return np.asarray(np.cumprod(1 - self.beta), dtype=np.float64)
 
     def full(self) -> TimeGrid:
         """Every step of the chain."""
@@ -127,7 +128,7 @@ class NoiseSchedule:
                 f"{kept.shape} with {int(kept.sum())} True"
             )
         index = np.flatnonzero(kept)
-        return self._grid(index, np.cumprod(1 - self.beta[index]))
+        return self._grid(index, np.asarray(np.cumprod(1 - self.beta[index])))
 
     def respaced(self, indices: Sequence[int] | IntArray) -> TimeGrid:
         """Chain that jumps over dropped steps but keeps their noise (DDIM, Song et al. 2021).

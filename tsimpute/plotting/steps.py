@@ -37,6 +37,10 @@ def plot_step_schedule(
     axes, path
         As in `plot_imputation`.
 
+    Returns
+    -------
+    Figure
+
     Raises
     ------
     InputError

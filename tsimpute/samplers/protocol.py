@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -48,13 +49,14 @@ class Sampler(Protocol):
         variance: ReverseVariance,
         draw_noise: DrawNoise,
         callback: Callback | None = None,
-    ) -> Tensor: ...
+    ) -> Tensor:
+        """Clean values, of the shape of x."""
+        ...
 
 
 def clean_values(x: Tensor, noise: Tensor, alpha_bar: float) -> Tensor:
     """x_0 that x and the predicted noise imply: (x - sqrt(1 - A) eps) / sqrt(A)."""
-    clean: Tensor = (x - (1 - alpha_bar) ** 0.5 * noise) / alpha_bar**0.5
-    return clean
+    return (x - math.sqrt(1 - alpha_bar) * noise) / math.sqrt(alpha_bar)
 
 
 def clamped(denoise: Denoise, low: Tensor, high: Tensor) -> Denoise:
@@ -68,7 +70,7 @@ def clamped(denoise: Denoise, low: Tensor, high: Tensor) -> Denoise:
         noise = denoise(x, network_step, alpha_bar)
         clean = clean_values(x, noise, alpha_bar)
         inside = clean.clamp(low, high)
-        repaired = (x - alpha_bar**0.5 * inside) / (1 - alpha_bar) ** 0.5
+        repaired = (x - math.sqrt(alpha_bar) * inside) / math.sqrt(1 - alpha_bar)
         return repaired.where(inside != clean, noise)
 
     return predict

@@ -39,7 +39,8 @@ class Windows:
 
     def to(self, device: torch.device) -> Windows:
         """The same windows on a device."""
-        return Windows(*(part.to(device) for part in (self.values, self.observed_mask, self.is_real)))
+        parts = (self.values, self.observed_mask, self.is_real)
+        return Windows(*(part.to(device) for part in parts))
 
     @property
     def padding(self) -> Tensor | None:
@@ -93,8 +94,8 @@ class WindowSource:
         starts = training_starts(len(values), self.window_steps, self.stride, offset)
         stops = np.minimum(starts + self.window_steps, len(values))
         all_usable = _count(~usable, starts, stops) == 0
-        any_observed = _count(~np.isnan(values).all(axis=1), starts, stops) > 0
-        return starts[all_usable & any_observed]
+        any_observed = _count(np.asarray(~np.isnan(values).all(axis=1)), starts, stops) > 0
+        return np.asarray(starts[all_usable & any_observed])
 
     def load(self, places: Sequence[tuple[int, int]]) -> Windows:
         """Cut the windows at the given places."""

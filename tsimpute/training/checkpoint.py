@@ -106,7 +106,7 @@ def _load_state(trainer: Trainer, state: dict[str, Any]) -> None:
         search.errors.noise_error, search.errors.n_seen = (np.array(a) for a in state["errors"])
     trainer.records = [EpochRecord(**record) for record in state["records"]]
     trainer.keep_prob_history = [np.array(row) for row in state["keep_prob_history"]]
-    trainer.best = tuple(state["best"]) if state["best"] is not None else None  # type: ignore[assignment]
+    trainer.best = tuple(state["best"]) if state["best"] is not None else None
     trainer.epochs_since_best = state["since_best"]
     trainer.seconds, trainer.n_iterations = state["seconds"], state["n_iterations"]
     trainer.generator.set_state(state["generator"].cpu())

@@ -13,6 +13,8 @@ FloatArray = NDArray[np.float64]
 
 MEMORY = 64  # observations of a step after which old ones fade
 NOISE_ERROR_CEILING = 1.0  # a network that knows nothing predicts zero noise, with error 1
+MOST_SIGNAL_AT_START = 0.25  # share of the variance at the noisiest kept step
+SIGNAL_PENALTY = 100.0  # nats for each share beyond that: more than any step can earn
 SERIES_ERROR_CEILING = 3.0  # standardised records with impossible values must not rule the table
 
 
@@ -55,8 +57,14 @@ class LevelErrors:
         return np.asarray(np.exp(smooth) * (1 - self.alpha_bar) / self.alpha_bar)
 
     def price(self, step_masks: NDArray[np.bool_]) -> FloatArray:
-        """Negative ELBO a cell of each mask (R, T); standardised data have second moment 1."""
-        return negative_elbo(step_masks, self.clean_error(), self.alpha_bar, second_moment=1.0)
+        """Negative ELBO a cell of each mask (R, T); standardised data have second moment 1.
+
+        A chain that would start at pure noise where much signal should still be costs extra.
+        """
+        cost = negative_elbo(step_masks, self.clean_error(), self.alpha_bar, second_moment=1.0)
+        noisiest = np.where(step_masks, self.alpha_bar, 1.0).min(axis=1)
+        allowed = max(MOST_SIGNAL_AT_START, self.alpha_bar[-1])
+        return np.asarray(cost + SIGNAL_PENALTY * np.maximum(0.0, noisiest - allowed))
 
 
 def _convolve(values: FloatArray, kernel: FloatArray) -> FloatArray:

@@ -198,14 +198,12 @@ class Trainer:
         given = on_device.observed_mask & ~targets
         alpha_bar = torch.from_numpy(grid.alpha_bar)[place].to(self.device)
         step = torch.from_numpy(grid.network_step)[place].float().to(self.device)
-        centre = self.anchor.centre(on_device.values, given)
-        away = (on_device.values - centre) / self.anchor.scale
+        frame = self.anchor.frame(on_device.values, given)
+        away = (on_device.values - frame.centre) / self.anchor.scale
         noisy = noise_to_level(away, noise, alpha_bar)
         half = self.config.mixed_precision and self.device.type == "cuda"
         with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
-            predicted = self.network(
-                noisy, centre, given, step, is_real=on_device.padding
-            )
+            predicted = self.network(noisy, frame.shown, given, step, is_real=on_device.padding)
         return squared_error_per_series(noise, predicted, targets)
 
     def _descend(self, loss: Tensor) -> None:

@@ -19,7 +19,7 @@ PAPER_LEARNING_RATE = 1e-3
 GUARDED_LEARNING_RATE = 0.25
 GUARDED_FLOOR = 0.02
 GUARDED_MASKS = 64
-GUARDED_UPDATES = 16  # of the mask for one of the weights: pricing a mask costs next to nothing
+GUARDED_UPDATES = 8  # of the mask for one of the weights: pricing a mask costs next to nothing
 
 
 class StepSearch(Protocol):

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from tsimpute.errors import InputError
 
-STRATEGIES = ("random", "mix", "historical")
+STRATEGIES = ("random", "block", "mix", "historical")
 
 
 def random_targets(observed_mask: Tensor, generator: torch.Generator) -> Tensor:
@@ -32,6 +32,22 @@ def random_targets(observed_mask: Tensor, generator: torch.Generator) -> Tensor:
     return (rank < n_hidden).view_as(observed_mask)
 
 
+def block_targets(observed_mask: Tensor, generator: torch.Generator) -> Tensor:
+    """Hide one stretch of up to half a window in a random share of each window's features."""
+    b, length, k = observed_mask.shape
+    longest = max(1, length // 2)
+    steps = (torch.rand(b, 1, k, generator=generator) * longest).floor() + 1
+    start = (torch.rand(b, 1, k, generator=generator) * (length - steps + 1)).floor()
+    place = torch.arange(length)[None, :, None]
+    in_block = (place >= start) & (place < start + steps)
+    share, ticket = (
+        torch.rand(b, 1, 1, generator=generator),
+        torch.rand(b, 1, k, generator=generator),
+    )
+    first = ticket == ticket.amin(2, keepdim=True)  # at least one feature
+    return observed_mask & in_block & ((ticket < share) | first)
+
+
 def historical_targets(observed_mask: Tensor, patterns: Tensor) -> Tensor:
     """Hide what was missing in another window: observed here, missing there."""
     return observed_mask & ~patterns
@@ -40,7 +56,10 @@ def historical_targets(observed_mask: Tensor, patterns: Tensor) -> Tensor:
 def draw_targets(
     strategy: str, observed_mask: Tensor, patterns: Tensor, generator: torch.Generator
 ) -> Tensor:
-    """Target cells by strategy: "random", "historical", or "mix" of both half and half.
+    """Target cells by strategy, for each window of a batch.
+
+    "random"; "historical"; "mix": either of these two, half and half (CSDI); "block": random
+    cells or a stretch of time, half and half, for data whose holes are outages.
 
     Parameters
     ----------
@@ -54,11 +73,14 @@ def draw_targets(
     """
     if strategy not in STRATEGIES:
         raise InputError(f"target_strategy={strategy!r} is unknown; expected one of {STRATEGIES}")
-    historical = historical_targets(observed_mask, patterns)
     if strategy == "historical":
-        return historical
+        return historical_targets(observed_mask, patterns)
     drawn = random_targets(observed_mask, generator)
     if strategy == "random":
         return drawn
+    if strategy == "block":
+        other = block_targets(observed_mask, generator)
+    else:
+        other = historical_targets(observed_mask, patterns)
     use_random = torch.rand(len(observed_mask), 1, 1, generator=generator) < 0.5
-    return torch.where(use_random, drawn, historical)
+    return torch.where(use_random, drawn, other)

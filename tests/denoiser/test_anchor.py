@@ -1,0 +1,185 @@
+"""Anchors against numpy's interpolation."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tsimpute.denoiser.anchor import ANCHORS, SMALLEST_SCALE, Anchor, linear_between
+from tsimpute.errors import InputError
+
+
+def _by_numpy(values, given_mask):
+    """Interpolate feature by feature; 0 where nothing is given."""
+    line = np.zeros_like(values)
+    for i, k in np.ndindex(values.shape[0], values.shape[2]):
+        places = np.flatnonzero(given_mask[i, :, k])
+        if len(places):
+            rows = np.arange(values.shape[1])
+            line[i, :, k] = np.interp(rows, places, values[i, places, k])
+    return line
+
+
+def _case(seed, length, share):
+    rng = np.random.default_rng(seed)
+    values = rng.normal(size=(3, length, 4))
+    given_mask = rng.random(values.shape) < share
+    given_mask[0, :, 1] = False
+    return values, given_mask
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 12), st.sampled_from([0.05, 0.3, 0.8, 1.0]))
+@settings(max_examples=60, deadline=None)
+def test_linear_between_equals_numpy(seed, length, share):
+    values, given_mask = _case(seed, length, share)
+    hidden = np.where(given_mask, values, np.nan)  # must not be read
+    line = linear_between(torch.from_numpy(hidden), torch.from_numpy(given_mask)).numpy()
+    np.testing.assert_allclose(line, _by_numpy(values, given_mask), atol=2e-6)  # float32 weights
+    np.testing.assert_array_equal(line[given_mask], values[given_mask])
+    assert not line[0, :, 1].any()
+
+
+def test_linear_between_by_hand():
+    values = torch.tensor([0.0, 1.0, 9.0, 9.0, 4.0, 9.0])[None, :, None]
+    given_mask = torch.tensor([False, True, False, False, True, False])[None, :, None]
+    assert linear_between(values, given_mask).flatten().tolist() == [1, 1, 2, 3, 4, 4]
+
+
+@given(st.integers(0, 2**32 - 1), st.floats(-100, 100, width=32))
+@settings(max_examples=40, deadline=None)
+def test_a_constant_stays_constant(seed, level):
+    _, given_mask = _case(seed, 10, 0.3)
+    given_mask[:, 0] = True
+    values = torch.full(given_mask.shape, level)
+    assert torch.equal(linear_between(values, torch.from_numpy(given_mask)), values)
+
+
+def _anchor(kind, n_features=4, **parts):
+    return replace(Anchor.none(n_features), kind=kind, **parts)
+
+
+def test_none_leaves_values_as_they_are():
+    values, given_mask = (torch.from_numpy(part) for part in _case(0, 8, 0.5))
+    frame = Anchor.none(4).frame(values, given_mask)
+    assert not frame.centre.any()
+    assert torch.equal(frame.shown, values * given_mask)
+    fitted = Anchor.fit("none", values, given_mask, ~given_mask)
+    assert (fitted.kind, fitted.scale.tolist()) == ("none", [1.0] * 4)
+
+
+def test_linear_measures_and_shows_the_line():
+    values, given_mask = (torch.from_numpy(part) for part in _case(1, 8, 0.5))
+    frame = _anchor("linear").frame(values, given_mask)
+    line = linear_between(values, given_mask)
+    assert torch.equal(frame.centre, line)
+    assert torch.equal(frame.shown, line)
+
+
+def test_local_shows_the_line_without_its_level():
+    values, given_mask = _case(1, 8, 0.5)
+    spread = torch.tensor([0.5, 1.0, 2.0, 3.0])
+    parts = (torch.from_numpy(part) for part in (values, given_mask))
+    frame = _anchor("local", spread=spread).frame(*parts)
+    line = _by_numpy(values, given_mask)
+    np.testing.assert_allclose(frame.centre, line, atol=2e-6)
+    shown = (line - line.mean(axis=1, keepdims=True)) / spread.numpy()
+    np.testing.assert_allclose(frame.shown, shown, atol=1e-5)
+
+
+def test_the_spread_brings_what_local_shows_to_unit_size():
+    values, given_mask = (torch.from_numpy(part) for part in _case(1, 8, 0.5))
+    values = values * torch.tensor([0.1, 1.0, 5.0, 20.0]) + 100
+    anchor = Anchor.fit("local", values, given_mask, ~given_mask)
+    size = anchor.frame(values, given_mask).shown.square().mean((0, 1)).sqrt()
+    torch.testing.assert_close(size, torch.ones(4, dtype=size.dtype), rtol=1e-5, atol=0)
+    linear = Anchor.fit("linear", values, given_mask, ~given_mask)
+    assert torch.equal(anchor.scale, linear.scale)
+    assert linear.spread.tolist() == [1.0] * 4
+
+
+@given(st.integers(0, 2**32 - 1), st.floats(-10, 10))
+@settings(max_examples=25, deadline=None)
+def test_local_does_not_show_the_level(seed, level):
+    values, given_mask = _case(seed, 8, 0.5)
+    given_mask[:, 0] = True
+    given_cells = torch.from_numpy(given_mask)
+    frame = _anchor("local").frame(torch.from_numpy(values), given_cells)
+    other = _anchor("local").frame(torch.from_numpy(values + level), given_cells)
+    torch.testing.assert_close(other.shown, frame.shown, rtol=0, atol=1e-5)
+    torch.testing.assert_close(other.centre, frame.centre + level, rtol=0, atol=1e-5)
+
+
+@pytest.mark.xfail(
+    strict=True,
+    raises=AssertionError,
+    reason="the level of a window counts its padding, which continues the line",
+)
+def test_local_does_not_depend_on_padding():
+    values = torch.tensor([1.0, 3.0, 2.0, 5.0])[None, :, None]
+    longer = torch.nn.functional.pad(values, (0, 0, 0, 3))
+    given_mask = torch.ones_like(values, dtype=torch.bool)
+    anchor = _anchor("local", 1)
+    frame = anchor.frame(values, given_mask)
+    padded = anchor.frame(longer, torch.nn.functional.pad(given_mask, (0, 0, 0, 3)))
+    torch.testing.assert_close(padded.centre[:, :4], frame.centre)
+    torch.testing.assert_close(padded.shown[:, :4], frame.shown)
+
+
+def test_windows_with_a_single_given_cell_do_not_rule_the_scale():
+    """Standard normal cells; such a window, one in four here, has no spread of its own."""
+    values = torch.randn(64, 12, 1, generator=torch.Generator().manual_seed(0))
+    given_mask = torch.arange(12)[None, :, None].repeat(64, 1, 1) % 2 == 0
+    given_mask[::4, 1:] = False
+    for kind in ("linear", "local"):
+        anchor = Anchor.fit(kind, values, given_mask, ~given_mask)
+        assert 0.5 < float(anchor.scale) < 2
+        assert 0.2 < float(anchor.spread) < 2
+
+
+@pytest.mark.parametrize("kind", ANCHORS)
+def test_a_frame_knows_nothing_of_hidden_cells(kind):
+    values, given_mask = _case(3, 9, 0.5)
+    anchor, given_cells = _anchor(kind), torch.from_numpy(given_mask)
+    frame = anchor.frame(torch.from_numpy(values), given_cells)
+    other = anchor.frame(torch.from_numpy(np.where(given_mask, values, 77.0)), given_cells)
+    for one, same in zip(frame, other, strict=True):
+        assert torch.equal(one, same)
+    assert frame.centre.shape == frame.shown.shape == values.shape
+
+
+def test_the_scale_is_the_distance_of_targets_from_the_line():
+    values, given_mask = _case(2, 9, 0.5)
+    target_mask = ~given_mask & (np.random.default_rng(0).random(values.shape) < 0.7)
+    parts = (torch.from_numpy(part) for part in (values, given_mask, target_mask))
+    scale = Anchor.fit("linear", *parts).scale
+    away = values - _by_numpy(values, given_mask)
+    for k in range(4):
+        expected = np.sqrt(np.mean(np.square(away[..., k][target_mask[..., k]])))
+        assert float(scale[k]) == pytest.approx(expected, rel=1e-6)
+
+
+def test_the_scale_never_vanishes():
+    """A trend is explained perfectly; a feature without targets has nothing to go by."""
+    values = torch.arange(8.0)[None, :, None].repeat(1, 1, 2)
+    given_mask = torch.zeros(1, 8, 2, dtype=torch.bool)
+    given_mask[:, ::7] = True
+    target_mask = ~given_mask
+    target_mask[..., 1] = False
+    assert Anchor.fit("linear", values, given_mask, target_mask).scale.tolist() == pytest.approx(
+        [SMALLEST_SCALE] * 2
+    )
+
+
+def test_moves_to_a_device():
+    anchor = _anchor("linear", 2, scale=torch.tensor([2.0, 3.0])).to(torch.device("cpu"))
+    assert (anchor.kind, anchor.scale.tolist()) == ("linear", [2.0, 3.0])
+
+
+def test_an_unknown_kind_is_named():
+    with pytest.raises(InputError, match="anchor='spline' is unknown"):
+        _anchor("spline")

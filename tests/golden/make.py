@@ -1,0 +1,40 @@
+"""Writes the golden model of the present format: run once when FORMAT_VERSION is raised."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from tsimpute import EDDPMImputer
+from tsimpute.persistence import FORMAT_VERSION
+
+HERE = Path(__file__).parent
+
+
+def main() -> None:
+    """Fit a tiny model and keep it beside what it answers."""
+    t = np.arange(64)
+    given = np.stack([np.sin(t / 4), np.cos(t / 4)], axis=1)
+    given[10:14, 0] = np.nan
+    given[30:33, 1] = np.nan
+    imputer = EDDPMImputer(
+        window_steps=8,
+        kept_steps=2,
+        n_samples=4,
+        epochs=1,
+        diffusion_steps=8,
+        channels=8,
+        layers=1,
+        heads=2,
+        random_state=0,
+        verbose=0,
+        device="cpu",
+    ).fit(given)
+    target = HERE / f"format-{FORMAT_VERSION}"
+    imputer.save(target)
+    np.savez(target.with_suffix(".npz"), given=given, filled=imputer.transform(given))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,103 @@
+"""Windows through the sampler: holes, batches, callbacks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from tsimpute import inference
+from tsimpute.denoiser.anchor import Anchor
+from tsimpute.denoiser.csdi import CSDIDenoiser, DenoiserConfig
+from tsimpute.diffusion.schedule import make_schedule
+from tsimpute.inference import SamplingPlan, hole_windows, sample_holes, window_stride
+from tsimpute.model import FittedModel
+from tsimpute.panel.scaling import FeatureScaler
+
+CPU = torch.device("cpu")
+
+
+def _series(n_times, seed, holes=()):
+    values = np.random.default_rng(seed).normal(size=(n_times, 2))
+    values[list(holes), 0] = np.nan
+    return values
+
+
+@pytest.fixture
+def model():
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = CSDIDenoiser(DenoiserConfig(2, channels=8, heads=2, layers=1)).eval()
+        torch.nn.init.normal_(network.output_projection.weight)
+    scaler = FeatureScaler(np.zeros(2), np.ones(2), np.full(2, -3.0), np.full(2, 3.0))
+    schedule = make_schedule(n_steps=12)
+    return FittedModel(
+        network=network,
+        schedule=schedule,
+        grid=schedule.respaced([2, 5, 9]),
+        keep_prob=np.ones(12),
+        scaler=scaler,
+        anchor=replace(Anchor.none(2), kind="linear", scale=torch.tensor([0.5, 0.7])),
+        feature_names=None,
+        window_steps=8,
+    )
+
+
+def _samples(model, series, **changes):
+    plan = SamplingPlan(**{"n_samples": 3, "seed": 0, "overlap": 0.5, "device": CPU, **changes})
+    return list(sample_holes(model, series, plan))
+
+
+@pytest.mark.parametrize(("overlap", "stride"), [(0.0, 8), (0.5, 4), (0.99, 1), (0.3, 6)])
+def test_stride_of_an_overlap(overlap, stride):
+    assert window_stride(8, overlap) == stride
+
+
+def test_only_windows_with_holes_are_sampled(model):
+    series = [_series(20, 0), _series(20, 1, holes=[9]), _series(5, 2, holes=[0])]
+    assert hole_windows(model, series, 0.5) == [(1, 4), (1, 8), (2, 0)]
+
+
+def test_stretches_cover_every_hole_in_order(model):
+    series = [_series(30, 1, holes=[0, 9, 29]), _series(3, 2, holes=[1])]
+    stretches = _samples(model, series)
+    places = [(s.series, s.start, s.stop) for s in stretches]
+    assert places == sorted(places)
+    covered = {(s.series, row) for s in stretches for row in range(s.start, s.stop)}
+    assert {(0, 0), (0, 9), (0, 29), (1, 1)} <= covered
+    for stretch in stretches:
+        assert stretch.samples.shape == (3, stretch.stop - stretch.start, 2)
+        assert np.abs(stretch.samples).max() <= 3 * (1 + 0.5) + 1e-5  # the widened range
+
+
+def test_samples_do_not_depend_on_the_batches(model, monkeypatch):
+    series = [_series(30, 1, holes=range(3, 25)), _series(11, 2, holes=[1, 10])]
+    expected = _samples(model, series)
+    monkeypatch.setattr(inference, "STATE_BYTES", 1)  # one window at a time
+    monkeypatch.setattr(inference, "ACTIVATION_BYTES", 1)  # one sample at a time
+    for one, other in zip(_samples(model, series), expected, strict=True):
+        assert (one.series, one.start, one.stop) == (other.series, other.start, other.stop)
+        np.testing.assert_allclose(one.samples, other.samples, atol=1e-5)
+    alone = _samples(model, series[:1])
+    for one, other in zip(alone, expected, strict=False):
+        np.testing.assert_allclose(one.samples, other.samples, atol=1e-5)
+
+
+def test_the_seed_decides(model):
+    series = [_series(10, 1, holes=[4])]
+    first, same, other = (_samples(model, series, seed=seed)[0].samples for seed in (0, 0, 1))
+    np.testing.assert_array_equal(first, same)
+    assert not np.allclose(first, other)
+
+
+def test_finished_windows_and_steps_are_reported(model, monkeypatch):
+    monkeypatch.setattr(inference, "STATE_BYTES", 1)
+    series = [_series(30, 1, holes=range(3, 25))]
+    n_windows = len(hole_windows(model, series, 0.5))
+    finished, records = [], []
+    plan = SamplingPlan(3, 0, 0.5, CPU, callback=records.append)
+    list(sample_holes(model, series, plan, finished.append))
+    assert finished == [1] * n_windows
+    assert [record.position for record in records] == [2, 1, 0] * n_windows

@@ -1,0 +1,109 @@
+"""The validation loss: fixed draws, plain arithmetic."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from tsimpute.denoiser.anchor import Anchor, linear_between
+from tsimpute.diffusion.schedule import make_schedule
+from tsimpute.training.batches import Windows
+from tsimpute.training.validation import Validator
+
+CPU = torch.device("cpu")
+GRID = make_schedule(n_steps=12).respaced([1, 4, 6, 9, 11])
+ANCHOR = replace(Anchor.none(2), kind="linear", scale=torch.tensor([0.5, 2.0]))
+
+
+class Guess(nn.Module):
+    """Some function of all that a network is told."""
+
+    def forward(self, x, condition, given_mask, step, is_real=None):
+        assert not (given_mask & ~torch.isfinite(condition)).any()
+        return torch.tanh(x) + 0.1 * condition * given_mask + 0.01 * step[:, None, None]
+
+
+def _windows(n=6, length=8):
+    values = np.random.default_rng(0).normal(size=(n, length, 2))
+    values[np.random.default_rng(1).random(values.shape) < 0.2] = np.nan
+    return Windows.from_arrays(values, np.ones((n, length), dtype=bool))
+
+
+def _validator(seed=0, **more):
+    return Validator(_windows(), "random", ANCHOR, CPU, seed, **more)
+
+
+def test_equals_a_plain_loop():
+    validator = _validator(repeats=3)
+    total, cells = 0.0, 0
+    for i in range(18):
+        values, observed = (
+            part[i : i + 1] for part in (validator.windows.values, validator.windows.observed_mask)
+        )
+        targets, noise = validator.targets[i : i + 1], validator.noise[i : i + 1]
+        j = math.floor(float(validator.place[i]) * len(GRID))
+        given_mask = observed & ~targets
+        centre = linear_between(values, given_mask)
+        level = float(GRID.alpha_bar[j])
+        x = math.sqrt(level) * (values - centre) / ANCHOR.scale + math.sqrt(1 - level) * noise
+        predicted = Guess()(x, centre, given_mask, torch.tensor([GRID.network_step[j]]))
+        total += float(((noise - predicted)[targets] ** 2).sum())
+        cells += int(targets.sum())
+    assert validator.loss(Guess(), GRID) == pytest.approx(total / cells, rel=1e-5)
+
+
+def test_is_the_same_at_every_call_and_in_every_run():
+    first, second, other = _validator(), _validator(), _validator(seed=1)
+    loss = first.loss(Guess(), GRID)
+    torch.rand(5)  # the global generator has no say
+    assert first.loss(Guess(), GRID) == loss
+    assert second.loss(Guess(), GRID) == loss
+    assert other.loss(Guess(), GRID) != loss
+
+
+@pytest.mark.parametrize("batch_size", [1, 5, 1000])
+def test_does_not_depend_on_the_batches(batch_size):
+    expected = _validator().loss(Guess(), GRID)
+    loss = _validator(batch_size=batch_size).loss(Guess(), GRID)
+    assert loss == pytest.approx(expected, rel=1e-5)
+
+
+def test_steps_are_spread_evenly_over_any_grid():
+    validator = _validator(repeats=5)  # 30 rows
+    for n_levels in (1, 2, 5, 10, 30):
+        place = (validator.place * n_levels).long().clamp(max=n_levels - 1)
+        counts = torch.bincount(place, minlength=n_levels)
+        assert counts.tolist() == [30 // n_levels] * n_levels
+
+
+def test_targets_are_observed():
+    validator = _validator()
+    assert not (validator.targets & ~validator.windows.observed_mask).any()
+    assert len(validator.windows) == 4 * 6
+
+
+def test_leaves_the_network_as_it_was():
+    """Loss is taken without dropout and without gradients, whatever the mode before."""
+    modes = []
+
+    class Watched(Guess):
+        def forward(self, *arguments, **more):
+            modes.append((self.training, torch.is_grad_enabled()))
+            return super().forward(*arguments, **more)
+
+    for training in (True, False):
+        network = Watched().train(training)
+        _validator().loss(network, GRID)
+        assert network.training is training
+    assert set(modes) == {(False, False)}
+
+
+def test_without_target_cells_there_is_no_loss():
+    values = np.full((2, 8, 2), np.nan)
+    windows = Windows.from_arrays(values, np.ones((2, 8), dtype=bool))
+    assert math.isnan(Validator(windows, "random", ANCHOR, CPU, 0).loss(Guess(), GRID))

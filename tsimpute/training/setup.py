@@ -1,0 +1,147 @@
+"""How training data are cut, and a run that has not begun."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from tsimpute.denoiser.anchor import Anchor
+from tsimpute.denoiser.csdi import CSDIDenoiser
+from tsimpute.diffusion.schedule import NoiseSchedule
+from tsimpute.errors import InputError
+from tsimpute.panel.windows import validation_rows
+from tsimpute.training.batches import Windows, WindowSource
+from tsimpute.training.config import TrainingConfig
+from tsimpute.training.loop import Trainer
+from tsimpute.training.search import make_search
+from tsimpute.training.targets import draw_targets
+from tsimpute.training.validation import Validator
+
+FloatArray = NDArray[np.float64]
+BoolArray = NDArray[np.bool_]
+
+DEFAULT_ITERATIONS = 2_000  # of training, when neither epochs nor a time budget is given
+MANY_SERIES = 10  # from here on whole series are held out for validation
+MAX_VALIDATION_WINDOWS = 128
+MAX_ANCHOR_WINDOWS = 512
+
+
+@dataclass(frozen=True)
+class DataPlan:
+    """How the training data are cut.
+
+    Attributes
+    ----------
+    window_steps : int
+    stride : int
+        Rows between two training windows of one epoch.
+    validation_fraction : float
+        Share of the series, or of the rows of few long ones, that is held out; 0 validates on
+        the training windows with other targets.
+    """
+
+    window_steps: int
+    stride: int
+    validation_fraction: float
+
+
+def split_rows(
+    series: Sequence[FloatArray], plan: DataPlan, rng: np.random.Generator
+) -> list[BoolArray]:
+    """For each series, which rows are held out for validation."""
+    if plan.validation_fraction == 0:
+        return [np.zeros(len(s), dtype=bool) for s in series]
+    if len(series) >= MANY_SERIES:
+        n_held = max(1, round(plan.validation_fraction * len(series)))
+        held = set(rng.permutation(len(series))[:n_held].tolist())
+        return [np.full(len(s), i in held) for i, s in enumerate(series)]
+    return [
+        validation_rows(len(s), plan.window_steps, plan.validation_fraction, rng) for s in series
+    ]
+
+
+def make_sources(
+    series: Sequence[FloatArray], plan: DataPlan, rng: np.random.Generator
+) -> tuple[WindowSource, Windows]:
+    """Training windows and validation windows, from disjoint rows where the data allow it.
+
+    Raises
+    ------
+    InputError
+        If the rows that were held out hold no observed value.
+    """
+    held_out = split_rows(series, plan, rng)
+    training = WindowSource(series, [~rows for rows in held_out], plan.window_steps, plan.stride)
+    any_held = any(rows.any() for rows in held_out)
+    usable = held_out if any_held else [np.ones(len(s), dtype=bool) for s in series]
+    if any_held and not training.places(None):
+        training = all_rows(series, plan)
+    held = WindowSource(series, usable, plan.window_steps, stride=1)
+    places = held.places(None)
+    if not places:
+        raise InputError(
+            f"the rows held out for validation hold no observed value "
+            f"(validation_fraction={plan.validation_fraction}); pass validation_fraction=0 to "
+            f"validate on the training rows, or another random_state"
+        )
+    chosen = rng.permutation(len(places))[:MAX_VALIDATION_WINDOWS]
+    return training, held.load([places[i] for i in sorted(chosen)])
+
+
+def all_rows(series: Sequence[FloatArray], plan: DataPlan) -> WindowSource:
+    """Windows from every row of the series."""
+    rows = [np.ones(len(s), dtype=bool) for s in series]
+    return WindowSource(series, rows, plan.window_steps, plan.stride)
+
+
+def start_run(
+    network: CSDIDenoiser,
+    schedule: NoiseSchedule,
+    series: Sequence[FloatArray],
+    plan: DataPlan,
+    config: TrainingConfig,
+    device: torch.device,
+    seed: int,
+    anchor: Anchor | str,
+    patterns: Sequence[FloatArray] | None = None,
+) -> Trainer:
+    """A training run that has not begun; an anchor that is only named is fitted first."""
+    rng = np.random.default_rng([seed, 1])
+    source, held = make_sources(series, plan, rng)
+    if isinstance(anchor, str):
+        anchor = fit_anchor(anchor, source, config.target_strategy, seed)
+    validator = Validator(held, config.target_strategy, anchor, device, seed)
+    return Trainer(
+        network=network.to(device),
+        search=make_search(config.mask_rule, schedule, config.mask_learning_rate),
+        source=source,
+        validator=validator,
+        anchor=anchor.to(device),
+        patterns=None if patterns is None else all_rows(patterns, plan),
+        config=config,
+        device=device,
+        rng=rng,
+        generator=torch.Generator().manual_seed(seed),
+    )
+
+
+def fit_anchor(kind: str, source: WindowSource, strategy: str, seed: int) -> Anchor:
+    """Scale of the distances from the anchor, on training windows with targets as in training."""
+    places = source.places(None)
+    rng = np.random.default_rng([seed, 3])
+    chosen = rng.permutation(len(places))[:MAX_ANCHOR_WINDOWS]
+    windows = source.load([places[i] for i in sorted(chosen)])
+    generator = torch.Generator().manual_seed(seed)
+    patterns = windows.observed_mask[torch.randperm(len(windows), generator=generator)]
+    targets = draw_targets(strategy, windows.observed_mask, patterns, generator)
+    return Anchor.fit(kind, windows.values, windows.observed_mask & ~targets, targets)
+
+
+def default_epochs(n_windows: int, batch_size: int) -> int:
+    """Epochs that give about `DEFAULT_ITERATIONS` iterations."""
+    batches = max(1, -(-n_windows // batch_size))
+    return max(1, -(-DEFAULT_ITERATIONS // batches))
