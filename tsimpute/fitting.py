@@ -15,7 +15,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tsimpute.denoiser.csdi import CSDIDenoiser, DenoiserConfig, n_parameters
+from tsimpute.denoiser.config import DenoiserConfig
+from tsimpute.denoiser.csdi import CSDIDenoiser, n_parameters
 from tsimpute.diffusion.schedule import make_schedule
 from tsimpute.errors import InputError
 from tsimpute.model import FittedModel, resolve_device

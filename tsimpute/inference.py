@@ -153,7 +153,7 @@ def _sample_chunk(
         device=plan.device,
     )
     anchor = model.anchor.to(plan.device)
-    frame = anchor.frame(windows.values, windows.observed_mask)
+    frame = anchor.frame(windows.values, windows.observed_mask, windows.padding)
     centre, unit = frame.centre[:, None], anchor.scale
     bounds = (bound.to(plan.device) for bound in model.clamp_range())
     low, high = ((bound - centre) / unit for bound in bounds)

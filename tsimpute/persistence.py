@@ -27,7 +27,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tsimpute.denoiser.anchor import Anchor
-from tsimpute.denoiser.csdi import CSDIDenoiser, DenoiserConfig
+from tsimpute.denoiser.config import DenoiserConfig
+from tsimpute.denoiser.csdi import CSDIDenoiser
 from tsimpute.diffusion.schedule import NoiseSchedule, TimeGrid
 from tsimpute.errors import InputError, ModelFileError
 from tsimpute.model import FittedModel

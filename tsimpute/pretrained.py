@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tsimpute.denoiser.anchor import Anchor
-from tsimpute.denoiser.csdi import CSDIDenoiser, DenoiserConfig
+from tsimpute.denoiser.config import DenoiserConfig
+from tsimpute.denoiser.csdi import CSDIDenoiser
 from tsimpute.denoiser.csdi_weights import read_csdi_file, translate
 from tsimpute.diffusion.schedule import make_schedule
 from tsimpute.errors import InputError, ModelFileError

@@ -11,7 +11,8 @@ from rounds import BATCH_SIZE, DIFFUSION_STEPS, WINDOW_STEPS, Size, Task, holed_
 
 import tsimpute
 from tsimpute import EDDPMImputer
-from tsimpute.denoiser.csdi import CSDIDenoiser, DenoiserConfig
+from tsimpute.denoiser.config import DenoiserConfig
+from tsimpute.denoiser.csdi import CSDIDenoiser
 from tsimpute.diffusion.schedule import make_schedule, spaced_indices
 from tsimpute.training.config import TrainingConfig
 from tsimpute.training.setup import DataPlan, start_run

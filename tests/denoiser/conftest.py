@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tsimpute.denoiser.csdi import CSDIDenoiser, DenoiserConfig
+from tsimpute.denoiser.config import DenoiserConfig
+from tsimpute.denoiser.csdi import CSDIDenoiser
 from tsimpute.denoiser.csdi_weights import translate
 
 TIME, FEATURE, STEP = 128, 16, 128  # widths of the three codes

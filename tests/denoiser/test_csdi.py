@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from tsimpute.denoiser import blocks
-from tsimpute.denoiser.csdi import CSDIDenoiser, DenoiserConfig, n_parameters
+from tsimpute.denoiser.config import DenoiserConfig
+from tsimpute.denoiser.csdi import CSDIDenoiser, n_parameters
 from tsimpute.denoiser.embeddings import step_code, time_code
 from tsimpute.errors import InputError
 

@@ -9,7 +9,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from tsimpute.denoiser.csdi import CSDIDenoiser, DenoiserConfig
+from tsimpute.denoiser.config import DenoiserConfig
+from tsimpute.denoiser.csdi import CSDIDenoiser
 from tsimpute.denoiser.csdi_weights import name_pairs, read_csdi_file, translate
 from tsimpute.errors import ModelFileError
 

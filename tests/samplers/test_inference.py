@@ -10,7 +10,8 @@ import torch
 
 from tsimpute import inference
 from tsimpute.denoiser.anchor import Anchor
-from tsimpute.denoiser.csdi import CSDIDenoiser, DenoiserConfig
+from tsimpute.denoiser.config import DenoiserConfig
+from tsimpute.denoiser.csdi import CSDIDenoiser
 from tsimpute.diffusion.schedule import make_schedule
 from tsimpute.inference import SamplingPlan, hole_windows, sample_holes, window_stride
 from tsimpute.model import FittedModel

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from tsimpute.denoiser.anchor import Anchor
-from tsimpute.denoiser.csdi import CSDIDenoiser, DenoiserConfig
+from tsimpute.denoiser.config import DenoiserConfig
+from tsimpute.denoiser.csdi import CSDIDenoiser
 from tsimpute.diffusion.schedule import make_schedule
 from tsimpute.training.batches import WindowSource
 from tsimpute.training.config import TrainingConfig

@@ -60,28 +60,39 @@ class Anchor:
         return cls("none", torch.ones(n_features), torch.ones(n_features))
 
     @classmethod
-    def fit(cls, kind: str, values: Tensor, given_mask: Tensor, target_mask: Tensor) -> Anchor:
+    def fit(
+        cls,
+        kind: str,
+        values: Tensor,
+        given_mask: Tensor,
+        target_mask: Tensor,
+        is_real: Tensor | None = None,
+    ) -> Anchor:
         """Scale from training windows (N, L, K) with some of their observed cells hidden."""
         ones = torch.ones(values.shape[-1])
-        frame = cls(kind, ones, ones).frame(values, given_mask)
+        frame = cls(kind, ones, ones).frame(values, given_mask, is_real)
         if kind == "none":
             return cls(kind, ones, ones)
         away = torch.where(target_mask, values - frame.centre, 0.0).square().sum((0, 1))
-        scale = (away / target_mask.sum((0, 1)).clamp(min=1)).sqrt().clamp(min=SMALLEST_SCALE)
+        n_cells = target_mask.sum((0, 1))
+        scale = (away / n_cells.clamp(min=1)).sqrt().clamp(min=SMALLEST_SCALE)
+        scale = torch.where(n_cells > 0, scale, ones)
         if kind == "linear":
             return cls(kind, scale, ones)
         spread = frame.shown.square().mean((0, 1)).sqrt().clamp(min=SMALLEST_SCALE)
         return cls(kind, scale, spread)
 
-    def frame(self, values: Tensor, given_mask: Tensor) -> Frame:
-        """Frame of windows (B, L, K), from their given cells alone."""
+    def frame(self, values: Tensor, given_mask: Tensor, is_real: Tensor | None = None) -> Frame:
+        """Frame of windows (B, L, K), from their given cells alone; padding rows do not count."""
         if self.kind == "none":
             known = values * given_mask
             return Frame(torch.zeros_like(known), known)
         line = linear_between(values, given_mask)
         if self.kind == "linear":
             return Frame(line, line)
-        return Frame(line, (line - line.mean(1, keepdim=True)) / self.spread)
+        rows = torch.ones_like(line[..., :1]) if is_real is None else is_real[..., None]
+        level = (line * rows).sum(1, keepdim=True) / rows.sum(1, keepdim=True)
+        return Frame(line, (line - level) / self.spread)
 
     def to(self, device: torch.device) -> Anchor:
         """The same anchor on a device."""

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from tsimpute.denoiser.config import DenoiserConfig
+
 MAX_ATTENTION_BATCH = 65_535  # scaled_dot_product_attention on CUDA refuses a larger batch
 
 
@@ -26,17 +28,18 @@ class Side(NamedTuple):
 class AxisTransformer(nn.Module):
     """One post-norm transformer layer over the second-last axis, with a fused QKV projection."""
 
-    def __init__(self, channels: int, heads: int, dropout: float, attention_dropout: float) -> None:
+    def __init__(self, config: DenoiserConfig) -> None:
         super().__init__()
-        self.heads = heads
+        channels = config.channels
+        self.heads = config.heads
         self.qkv = nn.Linear(channels, 3 * channels)
         self.attention_out = nn.Linear(channels, channels)
         self.norm_attention = nn.LayerNorm(channels)
-        self.feed_in = nn.Linear(channels, channels)
-        self.feed_out = nn.Linear(channels, channels)
+        self.feed_in = nn.Linear(channels, config.feed_width)
+        self.feed_out = nn.Linear(config.feed_width, channels)
         self.norm_feed = nn.LayerNorm(channels)
-        self.dropout = dropout
-        self.attention_dropout = attention_dropout
+        self.dropout = config.dropout
+        self.attention_dropout = config.attention_dropout
 
     def forward(self, x: Tensor, is_real: Tensor | None = None) -> Tensor:
         """Attend along axis -2 of x (N, S, C); cells with is_real (N, S) False are not seen."""
@@ -72,21 +75,14 @@ def _row_chunks(n: int) -> list[slice]:
 class ResidualBlock(nn.Module):
     """Time transformer, feature transformer, side information, gate (CSDI, Figure 7)."""
 
-    def __init__(
-        self,
-        channels: int,
-        heads: int,
-        step_width: int,
-        side_width: int,
-        dropout: float,
-        attention_dropout: float,
-    ) -> None:
+    def __init__(self, config: DenoiserConfig) -> None:
         super().__init__()
-        self.step_projection = nn.Linear(step_width, channels)
-        self.time_layer = AxisTransformer(channels, heads, dropout, attention_dropout)
-        self.feature_layer = AxisTransformer(channels, heads, dropout, attention_dropout)
+        channels = config.channels
+        self.step_projection = nn.Linear(config.step_width, channels)
+        self.time_layer = AxisTransformer(config)
+        self.feature_layer = AxisTransformer(config)
         self.mid_projection = nn.Linear(channels, 2 * channels)
-        self.side_projection = nn.Linear(side_width, 2 * channels)
+        self.side_projection = nn.Linear(config.side_width, 2 * channels)
         self.output_projection = nn.Linear(channels, 2 * channels)
 
     def project_side(self, time: Tensor, feature: Tensor) -> Side:

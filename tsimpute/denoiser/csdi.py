@@ -3,48 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from tsimpute.denoiser.blocks import ResidualBlock, Side
+from tsimpute.denoiser.config import DenoiserConfig
 from tsimpute.denoiser.embeddings import StepEmbedding, time_code
-from tsimpute.errors import InputError
-
-
-@dataclass(frozen=True)
-class DenoiserConfig:
-    """Shape of the network; the defaults are CSDI's, but for `attention_dropout`, 0.1 there.
-
-    Attributes
-    ----------
-    n_features : int
-        K, the number of series channels (columns).
-    """
-
-    n_features: int
-    channels: int = 64
-    layers: int = 4
-    heads: int = 8
-    step_width: int = 128
-    time_width: int = 128
-    feature_width: int = 16
-    dropout: float = 0.1
-    attention_dropout: float = 0.0
-
-    def __post_init__(self) -> None:
-        if min(self.n_features, self.channels, self.layers, self.heads) < 1:
-            raise InputError(f"every size of the network must be at least 1; got {self}")
-        if self.channels % self.heads:
-            raise InputError(
-                f"channels={self.channels} cannot be shared by heads={self.heads}; expected a "
-                f"multiple, for example channels={self.heads * max(1, self.channels // self.heads)}"
-            )
-        for name in ("dropout", "attention_dropout"):
-            if not 0 <= getattr(self, name) < 1:
-                raise InputError(f"{name}={getattr(self, name)} must lie in [0, 1)")
 
 
 class CSDIDenoiser(nn.Module):
@@ -58,16 +24,11 @@ class CSDIDenoiser(nn.Module):
     def __init__(self, config: DenoiserConfig) -> None:
         super().__init__()
         self.config = config
-        c, side = config.channels, config.time_width + config.feature_width + 1
+        c = config.channels
         self.step_embedding = StepEmbedding(config.step_width)
         self.feature_embedding = nn.Embedding(config.n_features, config.feature_width)
         self.input_projection = nn.Linear(2, c)
-        self.blocks = nn.ModuleList(
-            ResidualBlock(
-                c, config.heads, config.step_width, side, config.dropout, config.attention_dropout
-            )
-            for _ in range(config.layers)
-        )
+        self.blocks = nn.ModuleList(ResidualBlock(config) for _ in range(config.layers))
         self.skip_projection = nn.Linear(c, c)
         self.output_projection = nn.Linear(c, 1)
         self._initialise()

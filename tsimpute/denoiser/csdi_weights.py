@@ -78,6 +78,8 @@ def read_csdi_file(path: str | Path) -> dict[str, Tensor]:
 
             return load_file(path)
         loaded = torch.load(path, map_location="cpu", weights_only=True)
+        if not all(isinstance(tensor, Tensor) for tensor in loaded.values()):
+            raise ModelFileError("it holds other things than tensors")
         return {str(name): tensor for name, tensor in loaded.items()}
     except Exception as error:
         raise ModelFileError(f"{path} is not a readable CSDI checkpoint: {error}") from error

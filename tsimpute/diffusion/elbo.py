@@ -75,7 +75,7 @@ def negative_elbo(
     cleaner = np.full(len(step_masks), np.nan)  # level of the last kept step so far
     for t, (error, level) in enumerate(zip(clean_error, alpha_bar, strict=True)):
         first = np.isnan(cleaner)
-        jump = transition_term(np.array(error), np.array(level), np.where(first, 0.5, cleaner))
+        jump = transition_term(np.array(error), np.array(level), np.where(first, level, cleaner))
         cost = np.where(first, decoder_term(np.array(error), resolution), jump)
         total += np.where(step_masks[:, t], cost, 0.0)
         cleaner = np.where(step_masks[:, t], level, cleaner)

@@ -36,7 +36,8 @@ def project_capped_simplex(scores: ArrayLike, budget: float) -> NDArray[np.float
         raise InputError(f"scores must be finite and budget >= 0; got {z} and {budget}")
     if np.clip(z, 0, 1).sum() <= budget:
         return np.clip(z, 0, 1)
-    return np.clip(z - _shift(z, budget), 0, 1)
+    z = z - z.max()  # the answer is the same, and large scores lose no digits
+    return np.asarray(np.clip(z - _shift(z, budget), 0, 1))
 
 
 def _shift(z: NDArray[np.float64], budget: float) -> float:

@@ -211,6 +211,8 @@ def spaced_indices(n_steps: int, kept_steps: int, top: int | None = None) -> Int
         The noisiest kept index; default: the one whose share of the chain is 0.8, because the
         very last steps of a chain carry almost no signal and amplify the network's errors.
     """
+    if not 1 <= kept_steps <= n_steps:
+        raise InputError(f"kept_steps={kept_steps} cannot be used; expected 1 to {n_steps}")
     highest = round(0.8 * n_steps) if top is None else top
     highest = min(max(highest, kept_steps - 1), n_steps - 1)
     spacing = max(1.0, highest / kept_steps)

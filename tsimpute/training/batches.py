@@ -103,12 +103,13 @@ class WindowSource:
         values, is_real = (np.concatenate(parts) for parts in zip(*cuts, strict=True))
         return Windows.from_arrays(values, is_real)
 
-    def epoch(self, batch_size: int, rng: np.random.Generator) -> Iterator[Windows]:
-        """Every window once, in random order and batches."""
+    def epoch(self, batch_size: int, rng: np.random.Generator) -> Iterator[tuple[float, Windows]]:
+        """Every window once, in random order and batches, with the share of the epoch before it."""
         places = self.places(rng)
         order = rng.permutation(len(places))
         for first in range(0, len(places), batch_size):
-            yield self.load([places[i] for i in order[first : first + batch_size]])
+            rows = order[first : first + batch_size]
+            yield first / len(places), self.load([places[i] for i in rows])
 
     def random_patterns(self, n: int, rng: np.random.Generator) -> Tensor:
         """Observed cells of n random windows (n, L, K); padding counts as observed."""

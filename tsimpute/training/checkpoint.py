@@ -53,8 +53,9 @@ def restore_checkpoint(trainer: Trainer, path: str | Path) -> bool:
         raise ModelFileError(f"{path} is not a readable checkpoint: {error}") from error
     if not isinstance(state, dict) or state.get("version") != CHECKPOINT_VERSION:
         raise ModelFileError(f"{path} is not a checkpoint of version {CHECKPOINT_VERSION}")
-    if state["config"] != asdict(trainer.config):
-        differing = [k for k, v in asdict(trainer.config).items() if state["config"].get(k) != v]
+    settings = _settings(trainer)
+    differing = [name for name, value in settings.items() if state["settings"].get(name) != value]
+    if differing:
         raise ModelFileError(
             f"{path} belongs to a run with other settings ({', '.join(differing)}); pass the "
             f"same ones, or another path"
@@ -63,11 +64,23 @@ def restore_checkpoint(trainer: Trainer, path: str | Path) -> bool:
     return True
 
 
+def _settings(trainer: Trainer) -> dict[str, Any]:
+    """All that must be the same for a run to go on, in plain numbers."""
+    schedule, anchor = trainer.search.schedule, trainer.anchor
+    shapes = {name: list(tensor.shape) for name, tensor in trainer.network.state_dict().items()}
+    return asdict(trainer.config) | {
+        "schedule": schedule.beta.tolist(),
+        "conditioning": schedule.conditioning,
+        "network": shapes,
+        "anchor": [anchor.kind, anchor.scale.tolist(), anchor.spread.tolist()],
+    }
+
+
 def _state(trainer: Trainer) -> dict[str, Any]:
     search = trainer.search
     state: dict[str, Any] = {
         "version": CHECKPOINT_VERSION,
-        "config": asdict(trainer.config),
+        "settings": _settings(trainer),
         "network": trainer.network.state_dict(),
         "average": trainer.average.weights,
         "n_average": trainer.average.n_updates,
@@ -82,6 +95,7 @@ def _state(trainer: Trainer) -> dict[str, Any]:
         "n_iterations": trainer.n_iterations,
         "generator": trainer.generator.get_state(),
         "torch_rng": torch.get_rng_state(),
+        "cuda_rng": torch.cuda.get_rng_state() if trainer.device.type == "cuda" else None,
         "rng": _plain(trainer.rng.bit_generator.state),
     }
     if trainer.fixed_grid is not None:
@@ -111,6 +125,8 @@ def _load_state(trainer: Trainer, state: dict[str, Any]) -> None:
     trainer.seconds, trainer.n_iterations = state["seconds"], state["n_iterations"]
     trainer.generator.set_state(state["generator"].cpu())
     torch.set_rng_state(state["torch_rng"].cpu())
+    if state["cuda_rng"] is not None and trainer.device.type == "cuda":
+        torch.cuda.set_rng_state(state["cuda_rng"].cpu())
     trainer.rng.bit_generator.state = state["rng"]
 
 

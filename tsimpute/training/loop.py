@@ -65,6 +65,7 @@ class Trainer:
             weight_decay=self.config.weight_decay,
         )
         self.batches_per_epoch = self.source.n_batches(self.config.batch_size)
+        self._epoch_share = 0.0  # of the present epoch
         self._clock = time.monotonic()
         if self.config.kept_steps >= self.search.n_steps:
             self.fixed_grid = self.search.schedule.full()
@@ -87,7 +88,7 @@ class Trainer:
         """Share of the run that is over, by epochs or by the clock, whichever is further."""
         shares = [0.0]
         if self.config.epochs is not None:
-            shares.append(self.n_iterations / (self.config.epochs * self.batches_per_epoch))
+            shares.append((len(self.records) + self._epoch_share) / self.config.epochs)
         if self.config.time_budget_s is not None:
             shares.append(self.seconds / self.config.time_budget_s)
         return min(1.0, max(shares))
@@ -113,7 +114,8 @@ class Trainer:
         """One pass over the windows, then validation."""
         self.network.train()
         total, cells = 0.0, 0
-        for batch in self.source.epoch(self.config.batch_size, self.rng):
+        for share, batch in self.source.epoch(self.config.batch_size, self.rng):
+            self._epoch_share = share
             error, n = self.step(batch)
             total, cells = total + error, cells + n
             self._tick()
@@ -144,6 +146,7 @@ class Trainer:
                 seconds=self.seconds,
             )
         )
+        self._epoch_share = 0.0
 
     def _keep_if_best(self, loss: float) -> None:
         if self.best is None or not loss >= self.best[0]:
@@ -198,7 +201,7 @@ class Trainer:
         given = on_device.observed_mask & ~targets
         alpha_bar = torch.from_numpy(grid.alpha_bar)[place].to(self.device)
         step = torch.from_numpy(grid.network_step)[place].float().to(self.device)
-        frame = self.anchor.frame(on_device.values, given)
+        frame = self.anchor.frame(on_device.values, given, on_device.padding)
         away = (on_device.values - frame.centre) / self.anchor.scale
         noisy = noise_to_level(away, noise, alpha_bar)
         half = self.config.mixed_precision and self.device.type == "cuda"

@@ -138,7 +138,9 @@ def fit_anchor(kind: str, source: WindowSource, strategy: str, seed: int) -> Anc
     generator = torch.Generator().manual_seed(seed)
     patterns = windows.observed_mask[torch.randperm(len(windows), generator=generator)]
     targets = draw_targets(strategy, windows.observed_mask, patterns, generator)
-    return Anchor.fit(kind, windows.values, windows.observed_mask & ~targets, targets)
+    return Anchor.fit(
+        kind, windows.values, windows.observed_mask & ~targets, targets, windows.padding
+    )
 
 
 def default_epochs(n_windows: int, batch_size: int) -> int:

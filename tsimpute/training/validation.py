@@ -61,7 +61,7 @@ class Validator:
         alpha_bar = torch.from_numpy(grid.alpha_bar)[place].to(self.device)
         step = torch.from_numpy(grid.network_step)[place].float().to(self.device)
         given = batch.observed_mask & ~targets
-        frame = self.anchor.frame(batch.values, given)
+        frame = self.anchor.frame(batch.values, given, batch.padding)
         noisy = noise_to_level((batch.values - frame.centre) / self.anchor.scale, noise, alpha_bar)
         predicted = network(noisy, frame.shown, given, step, is_real=batch.padding)
         return squared_error_per_series(noise, predicted, targets)
