@@ -60,11 +60,13 @@ def train(folder: Path, options: argparse.Namespace) -> None:
 def fill(folder: Path, n_cells: int, options: argparse.Namespace) -> dict[str, Any]:
     """Fill one series and tell the peak of this process."""
     import torch
+    from provenance import provenance
 
     from tsimpute import load
     from tsimpute.inference import hole_windows
 
     torch.set_num_threads(options.threads)
+    told = provenance() | {"threads": options.threads, "note": options.note}
     imputer, data = load(folder, device="cpu"), series(n_cells)
     before = peak_gb()
     begun = time.perf_counter()
@@ -80,6 +82,7 @@ def fill(folder: Path, n_cells: int, options: argparse.Namespace) -> dict[str, A
         "seconds": round(seconds, 1),
         "before_gb": before,
         "peak_gb": peak_gb(),
+        **told,
     }
 
 
@@ -122,18 +125,16 @@ def main() -> None:
         model = Path(folder) / "model"
         in_own_process("train", model, 0, options)
         rows = [in_own_process("fill", model, cells, options) for cells in options.cells]
-    report(rows, options)
+    report(rows)
 
 
-def report(rows: list[dict[str, Any]], options: argparse.Namespace) -> None:
+def report(rows: list[dict[str, Any]]) -> None:
     """Print and write the rows; the growth is against the first one."""
-    sys.path.append(str(Path(__file__).resolve().parents[1] / "accuracy"))
-    from records import RESULTS, add_row, circumstances
+    from provenance import RESULTS, add_row
 
     for row in rows:
         row["growth_gb"] = row["peak_gb"] - rows[0]["peak_gb"]
-        told = circumstances() | {"threads": options.threads, "note": options.note}
-        add_row(RESULTS / "memory.csv", row | told, KEY)
+        add_row(RESULTS / "memory.csv", row, KEY)
         reached = "reached" if row["peak_gb"] < LIMIT_GB else "NOT reached"
         print(
             f"{row['cells']:>8,} cells, {row['n_windows']:>5,} windows, "

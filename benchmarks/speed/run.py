@@ -27,11 +27,8 @@ from statistics import median
 from typing import Any, NamedTuple
 
 from peer import environment, peer_variables
+from provenance import CACHE, HERE, RESULTS, add_row, provenance
 from rounds import ANSWER, BATCH_SIZE, N_FEATURES, WINDOW_STEPS, Size
-
-HERE = Path(__file__).resolve().parent
-sys.path.append(str(HERE.parent / "accuracy"))
-from records import CACHE, RESULTS, add_row, circumstances  # noqa: E402
 
 KEY = ["what", "windows", "samples", "updates", "threads"]
 
@@ -191,7 +188,8 @@ def main() -> None:
     """Measure, print and write `benchmarks/results/speed.csv`."""
     options = read_options()
     size = Size(options.windows, options.samples, options.updates, options.threads)
-    load = os.getloadavg()[0]
+    told = provenance() | {"threads": size.threads, "note": options.note}
+    told["load_before"] = round(os.getloadavg()[0], 1)
     peer_python = environment(CACHE)
     with ExitStack() as stack:
         ours = started(Path(sys.executable), "worker_tsimpute.py", size, os.environ)
@@ -202,10 +200,9 @@ def main() -> None:
             versions |= worker.versions
         times = measure(sides, options.rounds)
     rows = [compared(comparison, times, size) for comparison in COMPARISONS]
-    told = {"versions": " ".join(f"{name}={v}" for name, v in versions.items())}
-    told |= {"threads": size.threads, "load_before": round(load, 1), "note": options.note}
+    told["versions"] = " ".join(f"{name}={v}" for name, v in versions.items())
     for row in rows:
-        add_row(RESULTS / "speed.csv", row | circumstances() | told, KEY)
+        add_row(RESULTS / "speed.csv", row | told, KEY)
     print(table(rows))
 
 

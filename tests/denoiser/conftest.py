@@ -15,11 +15,12 @@ from tsimpute.denoiser.csdi import CSDIDenoiser
 from tsimpute.denoiser.csdi_weights import translate
 
 TIME, FEATURE, STEP = 128, 16, 128  # widths of the three codes
+FEED = 64  # of the feed-forward layers, whatever the channels
 
 
 def _transformer(channels: int, heads: int) -> nn.TransformerEncoder:
     """One post-norm layer with GELU; inputs are (sequence, batch, channels)."""
-    layer = nn.TransformerEncoderLayer(channels, heads, channels, 0.1, activation="gelu")
+    layer = nn.TransformerEncoderLayer(channels, heads, FEED, 0.1, activation="gelu")
     return nn.TransformerEncoder(layer, num_layers=1, enable_nested_tensor=False)
 
 

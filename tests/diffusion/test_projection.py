@@ -124,11 +124,25 @@ def test_what_cannot_be_projected(scores, budget):
         project_capped_simplex(scores, budget)
 
 
+@pytest.mark.parametrize(
+    ("scores", "budget", "expected"),
+    [
+        ([1e17, 1e17], 1.0, [0.5, 0.5]),
+        ([1e300, -1e300, 1e300], 1.5, [0.75, 0, 0.75]),
+        ([1e17, -1e17, 0.3], 0.5, [0.5, 0, 0]),
+    ],
+)
+def test_scores_may_be_any_finite_numbers(scores, budget, expected):
+    np.testing.assert_allclose(project_capped_simplex(scores, budget), expected, atol=1e-9)
+
+
 @pytest.mark.xfail(
     strict=True,
-    raises=RuntimeWarning,
-    reason="above 2^53 scores - 1 is scores, so that no breakpoint has a total over the "
-    "budget, and the answer is NaN",
+    raises=AssertionError,
+    reason="the largest score is taken from all, which costs the small ones their digits; from "
+    "2^53 on the budget is exceeded",
 )
-def test_scores_may_be_any_finite_numbers():
-    np.testing.assert_allclose(project_capped_simplex([1e17, 1e17], 1.0), [0.5, 0.5])
+@pytest.mark.parametrize("largest", [1e12, 1e17])
+def test_small_scores_decide_beside_a_huge_one(largest):
+    projected = project_capped_simplex([largest, 1.6, 1.3], 2.5)
+    np.testing.assert_allclose(projected, [1, 0.9, 0.6], atol=1e-9)

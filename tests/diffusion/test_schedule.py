@@ -186,6 +186,13 @@ def test_spaced_indices_end_where_they_are_told_to():
     assert spaced_indices(50, 5, top=2).tolist() == [0, 1, 2, 3, 4]  # no room below 2
 
 
+@pytest.mark.parametrize("kept_steps", [-1, 0, 51])
+@pytest.mark.parametrize("top", [None, 10])
+def test_a_number_of_spaced_indices_that_cannot_be(kept_steps, top):
+    with pytest.raises(InputError, match=rf"kept_steps={kept_steps} cannot .* expected 1 to 50"):
+        spaced_indices(50, kept_steps, top)
+
+
 @pytest.mark.parametrize("n_steps", [1, 2, 3, 7, 50, 64])
 def test_spaced_indices_are_distinct_and_inside_the_chain(n_steps):
     for kept_steps in range(1, n_steps + 1):

@@ -87,7 +87,7 @@ def test_no_window_touches_an_unusable_row(seed):
         for row in np.flatnonzero(~usable)
     }
     rng = np.random.default_rng(seed)
-    for batch in source.epoch(3, rng):
+    for _, batch in source.epoch(3, rng):
         assert not forbidden & set(batch.values[batch.observed_mask].tolist())
         assert batch.observed_mask.any(dim=2).any(dim=1).all()  # there is something to learn
 
@@ -97,7 +97,9 @@ def test_no_window_touches_an_unusable_row(seed):
 def test_an_epoch_holds_every_window_once(seed, batch_size):
     source = _random_source(seed)
     places = source.places(np.random.default_rng(seed))
-    batches = list(source.epoch(batch_size, np.random.default_rng(seed)))
+    epoch = list(source.epoch(batch_size, np.random.default_rng(seed)))
+    shares, batches = [share for share, _ in epoch], [batch for _, batch in epoch]
+    assert shares == [i * batch_size / len(places) for i in range(len(batches))]
     assert [len(batch) for batch in batches[:-1]] == [batch_size] * (len(batches) - 1)
     drawn = [batch.values[i].tolist() for batch in batches for i in range(len(batch))]
     expected = source.load(places).values.tolist() if places else []
@@ -108,7 +110,7 @@ def test_epochs_come_in_random_order():
     source = WindowSource(_numbered([80]), [np.ones(80, dtype=bool)], 4, 4)
     rng = np.random.default_rng(0)
     orders = [
-        [float(value) for batch in source.epoch(4, rng) for value in batch.values[:, 0, 0]]
+        [float(value) for _, batch in source.epoch(4, rng) for value in batch.values[:, 0, 0]]
         for _ in range(2)
     ]
     assert orders[0] != sorted(orders[0])

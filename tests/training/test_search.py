@@ -125,6 +125,20 @@ def test_the_guarded_rule_stays_within_the_budget(rng, budget):
         assert np.all((keep_prob >= 0) & (keep_prob <= 1))
 
 
+def test_the_guarded_rule_moves_several_times_an_update():
+    """Eight policy gradients over masks of their own, each from where the last one led."""
+    search, twin = (make_search("guarded", SCHEDULE) for _ in range(2))
+    for part in (search, twin):
+        part.learner.keep_prob[:] = np.linspace(0.2, 0.9, T)
+    search.update(5.0, np.random.default_rng(3))
+    rng = np.random.default_rng(3)
+    assert rules.GUARDED_UPDATES == 8
+    for _ in range(8):
+        masks = twin.learner.draw(rules.GUARDED_MASKS, rng)
+        twin.learner.update(masks, twin.errors.price(masks), 5.0)
+    np.testing.assert_array_equal(search.learner.keep_prob, twin.learner.keep_prob)
+
+
 def test_the_guarded_rule_finds_a_chain_about_as_cheap_as_the_best():
     rng = np.random.default_rng(0)
     search = make_search("guarded", SCHEDULE)

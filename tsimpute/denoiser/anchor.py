@@ -79,7 +79,8 @@ class Anchor:
         scale = torch.where(n_cells > 0, scale, ones)
         if kind == "linear":
             return cls(kind, scale, ones)
-        spread = frame.shown.square().mean((0, 1)).sqrt().clamp(min=SMALLEST_SCALE)
+        shown = frame.shown.flatten(0, 1) if is_real is None else frame.shown[is_real]
+        spread = shown.square().mean(0).sqrt().clamp(min=SMALLEST_SCALE)
         return cls(kind, scale, spread)
 
     def frame(self, values: Tensor, given_mask: Tensor, is_real: Tensor | None = None) -> Frame:

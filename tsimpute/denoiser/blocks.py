@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tsimpute.denoiser.config import DenoiserConfig
+from tsimpute.denoiser.dropout import dropout
 
 MAX_ATTENTION_BATCH = 65_535  # scaled_dot_product_attention on CUDA refuses a larger batch
 
@@ -49,7 +50,7 @@ class AxisTransformer(nn.Module):
         return out
 
     def _drop(self, x: Tensor) -> Tensor:
-        return functional.dropout(x, self.dropout, self.training)
+        return dropout(x, self.dropout, self.training)
 
     def _attend(self, x: Tensor, is_real: Tensor | None) -> Tensor:
         n, size, channels = x.shape

@@ -36,7 +36,9 @@ def project_capped_simplex(scores: ArrayLike, budget: float) -> NDArray[np.float
         raise InputError(f"scores must be finite and budget >= 0; got {z} and {budget}")
     if np.clip(z, 0, 1).sum() <= budget:
         return np.clip(z, 0, 1)
-    z = z - z.max()  # the answer is the same, and large scores lose no digits
+    # The root lies within 1 below the score that is first beyond the budget: what is further away
+    # ends at 0 or 1, and huge scores must not cost the others their digits.
+    z = np.clip(z - np.sort(z)[::-1][int(budget)], -1, 1)
     return np.asarray(np.clip(z - _shift(z, budget), 0, 1))
 
 

@@ -54,7 +54,9 @@ def restore_checkpoint(trainer: Trainer, path: str | Path) -> bool:
     if not isinstance(state, dict) or state.get("version") != CHECKPOINT_VERSION:
         raise ModelFileError(f"{path} is not a checkpoint of version {CHECKPOINT_VERSION}")
     settings = _settings(trainer)
-    differing = [name for name, value in settings.items() if state["settings"].get(name) != value]
+    differing = [
+        name for name, value in settings.items() if state.get("settings", {}).get(name) != value
+    ]
     if differing:
         raise ModelFileError(
             f"{path} belongs to a run with other settings ({', '.join(differing)}); pass the "
@@ -93,6 +95,7 @@ def _state(trainer: Trainer) -> dict[str, Any]:
         "since_best": trainer.epochs_since_best,
         "seconds": trainer.seconds,
         "n_iterations": trainer.n_iterations,
+        "next_measurement": trainer.next_measurement,
         "generator": trainer.generator.get_state(),
         "torch_rng": torch.get_rng_state(),
         "cuda_rng": torch.cuda.get_rng_state() if trainer.device.type == "cuda" else None,
@@ -123,6 +126,7 @@ def _load_state(trainer: Trainer, state: dict[str, Any]) -> None:
     trainer.best = tuple(state["best"]) if state["best"] is not None else None
     trainer.epochs_since_best = state["since_best"]
     trainer.seconds, trainer.n_iterations = state["seconds"], state["n_iterations"]
+    trainer.next_measurement = state["next_measurement"]
     trainer.generator.set_state(state["generator"].cpu())
     torch.set_rng_state(state["torch_rng"].cpu())
     if state["cuda_rng"] is not None and trainer.device.type == "cuda":

@@ -22,6 +22,8 @@ from tsimpute.training.search import StepSearch
 from tsimpute.training.targets import draw_targets
 from tsimpute.training.validation import Validator
 
+MEASUREMENTS = 2  # of the errors by level, in a search
+
 Report = Callable[["Trainer"], None]
 
 
@@ -35,6 +37,8 @@ class Trainer:
         Where the holes of "historical" and "mix" targets come from; None: the batch itself.
     fixed_grid : TimeGrid or None
         The kept steps once they are decided; None while they are searched.
+    next_measurement : float
+        Share of the search from which errors by level are measured again.
     best : tuple of (float, dict) or None
         Lowest validation loss on the fixed grid, and the averaged weights that had it.
     """
@@ -56,6 +60,7 @@ class Trainer:
     seconds: float = 0.0
     n_iterations: int = 0
     epochs_since_best: int = 0
+    next_measurement: float = 0.0
 
     def __post_init__(self) -> None:
         self.average = WeightAverage(self.network, self.config.ema_decay)
@@ -178,7 +183,7 @@ class Trainer:
         error, n_cells = self._errors(batch, targets, grid, place)
         loss = error.sum() / n_cells.sum().clamp(min=1)
         self._descend(loss)
-        self._learn_mask(grid, place, error.detach().cpu(), n_cells.cpu())
+        self._learn_mask(error.detach().cpu(), n_cells.cpu())
         return float(error.detach().sum()), int(n_cells.sum())
 
     def _settle_steps(self) -> None:
@@ -218,15 +223,23 @@ class Trainer:
         self.average.update(self.network)
         self.n_iterations += 1
 
-    def _learn_mask(self, grid: TimeGrid, place: Tensor, error: Tensor, n_cells: Tensor) -> None:
-        if self.fixed_grid is not None:
+    def _learn_mask(self, error: Tensor, n_cells: Tensor) -> None:
+        if self.phase != "search":
             return
-        self.search.observe(grid.index[place.numpy()], error.numpy(), n_cells.numpy())
-        if self.phase == "search":
-            start, end = self.config.search_start, self.config.search_end
-            share = (self.progress - start) / max(end - start, 1e-12)
-            budget = kept_steps_at(share, self.search.n_steps, self.config.kept_steps)
-            self.search.update(budget, self.rng)
+        start, end = self.config.search_start, self.config.search_end
+        share = (self.progress - start) / max(end - start, 1e-12)
+        self.search.observe(error.numpy(), n_cells.numpy())
+        if self.search.measures_levels and share >= self.next_measurement:
+            self._measure_levels()
+            self.next_measurement = share + 1 / MEASUREMENTS
+        budget = kept_steps_at(share, self.search.n_steps, self.config.kept_steps)
+        self.search.update(budget, self.rng)
+
+    def _measure_levels(self) -> None:
+        with self.average.applied_to(self.network):
+            sample = self.validator.level_errors(self.network, self.search.schedule.full())
+        self.network.train()
+        self.search.measured(*sample)
 
 
 def current_weights(trainer: Trainer) -> dict[str, Tensor]:

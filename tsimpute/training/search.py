@@ -37,8 +37,17 @@ class StepSearch(Protocol):
         """Grid for one training step: all steps, or a drawn mask."""
         ...
 
-    def observe(self, steps: IntArray, error: FloatArray, n_cells: FloatArray) -> None:
-        """Take note of the summed squared noise errors of series at their diffusion steps."""
+    @property
+    def measures_levels(self) -> bool:
+        """Whether the search wants `measured` now and then."""
+        ...
+
+    def observe(self, error: FloatArray, n_cells: FloatArray) -> None:
+        """Take note of the summed squared noise errors of a training batch."""
+        ...
+
+    def measured(self, steps: IntArray, error: FloatArray, n_cells: FloatArray) -> None:
+        """Take note of errors of held-out windows at their diffusion steps."""
         ...
 
     def update(self, budget: float, rng: np.random.Generator) -> None:
@@ -73,9 +82,17 @@ class PaperSearch:
         self._mask = self.learner.draw(1, rng)[0] if masked else None
         return self.schedule.full() if self._mask is None else self.schedule.masked(self._mask)
 
-    def observe(self, steps: IntArray, error: FloatArray, n_cells: FloatArray) -> None:
+    @property
+    def measures_levels(self) -> bool:
+        """The printed rule looks at nothing but the loss of the batch."""
+        return False
+
+    def observe(self, error: FloatArray, n_cells: FloatArray) -> None:
         """Keep the loss of the batch, which is the cost of the mask that was drawn for it."""
         self._loss = float(error.sum() / max(n_cells.sum(), 1))
+
+    def measured(self, steps: IntArray, error: FloatArray, n_cells: FloatArray) -> None:
+        """Nothing is done with it."""
 
     def update(self, budget: float, rng: np.random.Generator) -> None:
         """Loss times score, projected onto the budget."""
@@ -89,12 +106,12 @@ class PaperSearch:
 
 @dataclass
 class GuardedSearch:
-    """Step masks that learn from the price of a whole chain, without extra evaluations.
+    """Step masks that learn from the price of a whole chain.
 
     A dropped step's noise goes into the next kept one, so that the last level stays noisy and
-    each step keeps the noise level that the network knows it by. The errors that training
-    sees anyway fill a table; many masks an iteration are priced from it, and each mask's
-    baseline is the mean price of the others.
+    each step keeps the noise level that the network knows it by. The errors of held-out windows
+    fill a table, measured a few times in the search; many masks an iteration are priced from it
+    without another evaluation, and each mask's baseline is the mean price of the others.
     """
 
     schedule: NoiseSchedule
@@ -116,8 +133,17 @@ class GuardedSearch:
             return self.schedule.full()
         return self.schedule.respaced(np.flatnonzero(self.learner.draw(1, rng)[0]))
 
-    def observe(self, steps: IntArray, error: FloatArray, n_cells: FloatArray) -> None:
-        """Fill the table of errors by step."""
+    @property
+    def measures_levels(self) -> bool:
+        """Masks are priced from the errors of held-out windows."""
+        return True
+
+    def observe(self, error: FloatArray, n_cells: FloatArray) -> None:
+        """Nothing: dropout makes the errors of training too large, most so at high noise."""
+
+    def measured(self, steps: IntArray, error: FloatArray, n_cells: FloatArray) -> None:
+        """Make the table of errors by step anew."""
+        self.errors = LevelErrors.unknown(self.schedule.alpha_bar)
         self.errors.add(steps, error, n_cells)
 
     def update(self, budget: float, rng: np.random.Generator) -> None:

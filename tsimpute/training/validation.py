@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from tsimpute.denoiser.anchor import Anchor
@@ -11,6 +14,16 @@ from tsimpute.diffusion.losses import noise_to_level, squared_error_per_series
 from tsimpute.diffusion.schedule import TimeGrid
 from tsimpute.training.batches import Windows
 from tsimpute.training.targets import draw_targets
+
+MEASURED_WINDOWS = 16  # behind one table of errors by level, the same ones at every level
+
+
+class LevelSample(NamedTuple):
+    """Summed squared errors of windows, their diffusion steps and numbers of target cells."""
+
+    steps: NDArray[np.int64]
+    error: NDArray[np.float64]
+    n_cells: NDArray[np.float64]
 
 
 class Validator:
@@ -54,10 +67,35 @@ class Validator:
         network.train(was_training)
         return total / cells if cells else float("nan")
 
+    @torch.no_grad()
+    def level_errors(self, network: nn.Module, grid: TimeGrid) -> LevelSample:
+        """Errors of held-out windows at every level of the grid, without dropout.
+
+        Errors seen in training will not do for choosing steps: at high noise, where an error of
+        the predicted noise is multiplied most, dropout alone would decide.
+        """
+        network.eval()
+        n = min(MEASURED_WINDOWS, len(self.windows))
+        chosen = torch.randperm(len(self.windows), generator=torch.Generator().manual_seed(0))[:n]
+        row, place = chosen.repeat(len(grid)), torch.arange(len(grid)).repeat_interleave(n)
+        parts = [
+            self._errors_at(network, grid, rows, places)
+            for rows, places in zip(
+                torch.split(row, self.batch_size), torch.split(place, self.batch_size), strict=True
+            )
+        ]
+        error, n_cells = (torch.cat(part).cpu().numpy() for part in zip(*parts, strict=True))
+        return LevelSample(grid.index[place.numpy()], error, n_cells)
+
     def _errors(self, network: nn.Module, grid: TimeGrid, rows: slice) -> tuple[Tensor, Tensor]:
+        place = (self.place[rows] * len(grid)).long().clamp(max=len(grid) - 1)
+        return self._errors_at(network, grid, torch.arange(len(self.windows))[rows], place)
+
+    def _errors_at(
+        self, network: nn.Module, grid: TimeGrid, rows: Tensor, place: Tensor
+    ) -> tuple[Tensor, Tensor]:
         batch = self.windows.take(rows).to(self.device)
         targets, noise = self.targets[rows].to(self.device), self.noise[rows].to(self.device)
-        place = (self.place[rows] * len(grid)).long().clamp(max=len(grid) - 1)
         alpha_bar = torch.from_numpy(grid.alpha_bar)[place].to(self.device)
         step = torch.from_numpy(grid.network_step)[place].float().to(self.device)
         given = batch.observed_mask & ~targets

@@ -1,0 +1,23 @@
+"""Dropout that does not wait for its random numbers."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+def dropout(x: Tensor, rate: float, training: bool) -> Tensor:
+    """Zero each entry with probability `rate` and scale the others up (Srivastava et al. 2014).
+
+    On the CPU one 64-bit random number decides eight entries, and `rate` is rounded to a multiple
+    of 1/256: drawing a number for each entry takes a seventh of a training step there.
+    """
+    if not training or rate == 0:
+        return x
+    if x.device.type != "cpu":
+        return functional.dropout(x, rate)
+    threshold = max(1, min(255, round(256 * rate)))
+    words = torch.empty(-(-x.numel() // 8), dtype=torch.int64).random_(-(2**63), None)
+    kept = words.view(torch.uint8)[: x.numel()].view(x.shape) >= threshold
+    return x * (kept * (256 / (256 - threshold)))
