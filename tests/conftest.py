@@ -20,6 +20,14 @@ def data_dir() -> Path:
     return Path(name)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def one_thread() -> None:
+    """Networks this small gain nothing from a second thread, and lose much on a busy machine."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
 @pytest.fixture
 def rng() -> np.random.Generator:
     """A generator that draws the same numbers in every run."""

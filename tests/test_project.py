@@ -334,7 +334,7 @@ MACHINE_PATH = re.compile(
 def text_files() -> Iterator[Path]:
     inside = [path for folder in TOP_FOLDERS for path in (ROOT / folder).rglob("*")]
     for path in [*ROOT.iterdir(), *inside]:
-        kept = not {"_build", "__pycache__"} & set(path.parts) and path.name != ".git"
+        kept = not {"_build", "__pycache__", ".cache"} & set(path.parts) and path.name != ".git"
         if kept and path.is_file() and path.suffix in TEXT_SUFFIXES:
             yield path
 

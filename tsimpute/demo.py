@@ -16,10 +16,12 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-from tsimpute import EDDPMImputer, load_co2, plot_imputation, plot_step_schedule
+from tsimpute.datasets import load_co2
 from tsimpute.evaluation import baselines
 from tsimpute.evaluation.metrics import coverage, ensemble_crps, interval_width, mae
+from tsimpute.imputer import EDDPMImputer
 from tsimpute.panel.missingness import hide_blocks
+from tsimpute.plotting import plot_imputation, plot_step_schedule
 
 YEAR = 52  # weeks
 BANDS = (0.05, 0.25, 0.5, 0.75, 0.95)

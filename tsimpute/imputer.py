@@ -521,9 +521,9 @@ class EDDPMImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # ty
         device = resolve_device(self.device)
         self.model_.network.to(device)
         plan = SamplingPlan(n_samples, seed, self.overlap, device)
-        n_windows = len(hole_windows(self.model_, series, self.overlap))
-        silent = self.verbose == 0 or n_windows == 0
-        with tqdm(total=n_windows, desc="impute", unit="window", disable=silent) as bar:
+        n_steps = len(hole_windows(self.model_, series, self.overlap)) * len(self.model_.grid)
+        silent = self.verbose == 0 or n_steps == 0
+        with tqdm(total=n_steps, desc="impute", unit="step", disable=silent) as bar:
             yield from sample_holes(self.model_, series, plan, bar.update)
 
     # ---- what was learned ------------------------------------------------------------------

@@ -15,7 +15,13 @@ from tsimpute.model import FittedModel
 from tsimpute.noise import BlockNoise
 from tsimpute.panel.windows import cut, stitch, window_starts
 from tsimpute.samplers import Sampler, ancestral
-from tsimpute.samplers.protocol import Callback, Denoise, ReverseVariance, clamped
+from tsimpute.samplers.protocol import (
+    Callback,
+    Denoise,
+    ReverseVariance,
+    StepRecord,
+    clamped,
+)
 from tsimpute.samplers.variance import fixed
 from tsimpute.training.batches import Windows
 
@@ -94,7 +100,7 @@ def sample_holes(
     model: FittedModel,
     series: Sequence[FloatArray],
     plan: SamplingPlan,
-    on_windows: Callable[[int], object] | None = None,
+    on_steps: Callable[[int], object] | None = None,
 ) -> Iterator[Stretch]:
     """Sample every stretch of rows that holds a missing cell.
 
@@ -102,8 +108,8 @@ def sample_holes(
     ----------
     series : sequence of ndarray (n_times_i, K)
         Scaled values, NaN where missing.
-    on_windows : callable, optional
-        Told how many windows have been finished since the last call.
+    on_steps : callable, optional
+        Told, after each diffusion step, how many windows took it.
 
     Yields
     ------
@@ -112,7 +118,7 @@ def sample_holes(
         not grow with the number of windows.
     """
     places = hole_windows(model, series, plan.overlap)
-    drawn = _window_samples(model, series, places, plan, on_windows)
+    drawn = _window_samples(model, series, places, plan, on_steps)
     by_series = {i: [start for _, start in group] for i, group in groupby(places, lambda p: p[0])}
     for i, starts in by_series.items():
         windows = (next(drawn) for _ in starts)
@@ -126,21 +132,22 @@ def _window_samples(
     series: Sequence[FloatArray],
     places: list[Place],
     plan: SamplingPlan,
-    on_windows: Callable[[int], object] | None,
+    on_steps: Callable[[int], object] | None,
 ) -> Iterator[NDArray[np.float32]]:
     cell_bytes = 4 * model.window_steps * model.n_features
     together = max(1, STATE_BYTES // (8 * cell_bytes * plan.n_samples))
     for first in range(0, len(places), together):
         chunk = places[first : first + together]
-        samples = _sample_chunk(model, series, chunk, plan)
-        if on_windows is not None:
-            on_windows(len(chunk))
-        yield from samples
+        yield from _sample_chunk(model, series, chunk, plan, on_steps)
 
 
 @torch.inference_mode()
 def _sample_chunk(
-    model: FittedModel, series: Sequence[FloatArray], places: list[Place], plan: SamplingPlan
+    model: FittedModel,
+    series: Sequence[FloatArray],
+    places: list[Place],
+    plan: SamplingPlan,
+    on_steps: Callable[[int], object] | None,
 ) -> NDArray[np.float32]:
     cuts = [cut(series[i], [start], model.window_steps) for i, start in places]
     values, is_real = (np.concatenate(parts) for parts in zip(*cuts, strict=True))
@@ -158,7 +165,14 @@ def _sample_chunk(
     bounds = (bound.to(plan.device) for bound in model.clamp_range())
     low, high = ((bound - centre) / unit for bound in bounds)
     denoise = clamped(window_denoiser(model, windows, frame.shown, plan.n_samples), low, high)
-    x = plan.sampler(denoise, noise.draw(), model.grid, plan.variance, noise.draw, plan.callback)
+
+    def after_step(record: StepRecord) -> None:
+        if on_steps is not None:
+            on_steps(len(places))
+        if plan.callback is not None:
+            plan.callback(record)
+
+    x = plan.sampler(denoise, noise.draw(), model.grid, plan.variance, noise.draw, after_step)
     samples = centre + unit * x.clamp(low, high)
     return np.asarray(samples.cpu().numpy())
 

@@ -175,7 +175,7 @@ def available_cores() -> int:
 def read_options() -> argparse.Namespace:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--rounds", type=int, default=4)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--windows", type=int, default=BATCH_SIZE, help="windows to impute")
     parser.add_argument("--samples", type=int, default=1, help="samples of each window")
     parser.add_argument("--updates", type=int, default=2, help="training steps of a round")

@@ -151,11 +151,6 @@ def test_the_scale_does_not_depend_on_padding(kind):
     torch.testing.assert_close(padded.scale, anchor.scale)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="the level of a window leaves its padding out, but the mean square about it does not",
-)
 def test_the_spread_does_not_depend_on_padding():
     anchor, padded = _fitted_with_and_without_padding("local")
     torch.testing.assert_close(padded.spread, anchor.spread)

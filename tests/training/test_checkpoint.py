@@ -171,12 +171,6 @@ def test_another_version_is_refused(make_trainer, tmp_path, content):
         restore_checkpoint(make_trainer(**RUN), tmp_path / "run.pt")
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=KeyError,
-    reason="its settings are read before it is known to have any; so are those of a run that was "
-    "saved when they were called config, under the same version",
-)
 def test_a_checkpoint_without_settings_is_refused(make_trainer, tmp_path):
     torch.save({"version": 1}, tmp_path / "run.pt")
     with pytest.raises(ModelFileError):

@@ -2,17 +2,9 @@
 
 from __future__ import annotations
 
-import pytest
-
 from tsimpute.training.progress import TrainingBar
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="the bar moves after a batch only, to the progress before that batch; the end of the "
-    "last epoch does not move it",
-)
 def test_the_bar_follows_the_run(make_trainer, capsys):
     trainer = make_trainer(epochs=2)
     with TrainingBar("fit", silent=False) as bar:

@@ -82,7 +82,7 @@ def test_the_paper_rule_moves_by_the_loss_of_the_batch(rng):
     search = make_search("paper", SCHEDULE, learning_rate=0.01)
     search.learner.keep_prob[:] = 0.5
     grid = search.draw_grid(True, rng)
-    search.observe(grid.index[[0, 0]], np.array([3.0, 1.0]), np.array([5, 3]))
+    search.observe(np.array([3.0, 1.0]), np.array([5, 3]))
     search.update(budget=float(T), rng=rng)
     kept = np.isin(np.arange(T), grid.index)
     loss = 4.0 / 8
@@ -93,7 +93,7 @@ def test_the_paper_rule_moves_by_the_loss_of_the_batch(rng):
 def test_the_paper_rule_does_not_move_without_a_mask(rng):
     search = make_search("paper", SCHEDULE)
     search.draw_grid(False, rng)
-    search.observe(np.array([1]), np.array([3.0]), np.array([5]))
+    search.observe(np.array([3.0]), np.array([5]))
     search.update(budget=2.0, rng=rng)
     assert search.learner.keep_prob.tolist() == [1.0] * T
 
@@ -102,14 +102,18 @@ def test_a_batch_without_target_cells_costs_nothing(rng):
     search = make_search("paper", SCHEDULE)
     before = search.learner.keep_prob.copy()
     search.draw_grid(True, rng)
-    search.observe(np.array([1]), np.array([0.0]), np.array([0]))
+    search.observe(np.array([0.0]), np.array([0]))
     search.update(budget=float(T), rng=rng)
     np.testing.assert_array_equal(search.learner.keep_prob, before)
 
 
-def test_the_guarded_rule_notes_errors_at_the_original_steps():
+def test_the_guarded_rule_prices_from_what_was_measured_last():
     search = make_search("guarded", SCHEDULE)
-    search.observe(np.array([3, 8]), np.array([1.0, 4.0]), np.array([2, 5]))
+    assert search.measures_levels and not make_search("paper", SCHEDULE).measures_levels
+    search.observe(np.array([3.0]), np.array([5]))  # errors of training batches do not count
+    assert search.errors.n_seen.max() == 1
+    search.measured(np.array([3, 8]), np.array([9.0, 9.0]), np.array([2, 5]))
+    search.measured(np.array([3, 8]), np.array([1.0, 4.0]), np.array([2, 5]))
     changed = np.flatnonzero(search.errors.n_seen > 1)
     assert changed.tolist() == [3, 8]
     assert search.errors.noise_error[3] == pytest.approx((SCHEDULE.alpha_bar[3] + 0.5) / 2)

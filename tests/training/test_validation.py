@@ -107,3 +107,31 @@ def test_without_target_cells_there_is_no_loss():
     values = np.full((2, 8, 2), np.nan)
     windows = Windows.from_arrays(values, np.ones((2, 8), dtype=bool))
     assert math.isnan(Validator(windows, "random", ANCHOR, CPU, 0).loss(Guess(), GRID))
+
+
+def test_every_level_is_measured_on_the_same_windows(make_trainer):
+    trainer = make_trainer()
+    grid = trainer.search.schedule.full()
+    sample = trainer.validator.level_errors(trainer.network, grid)
+    n = len(sample.steps) // len(grid)
+    assert sample.steps.tolist() == np.repeat(grid.index, n).tolist()
+    cells = sample.n_cells.reshape(len(grid), n)
+    assert (cells == cells[0]).all() and (sample.error >= 0).all()
+    again = trainer.validator.level_errors(trainer.network, grid)
+    np.testing.assert_array_equal(sample.error, again.error)
+
+
+def test_the_search_measures_levels_a_few_times_and_goes_on_training(make_trainer, monkeypatch):
+    trainer = make_trainer()
+    modes = []
+    measured = trainer.validator.level_errors
+
+    def count(network, grid):
+        sample = measured(network, grid)
+        modes.append(network.training)
+        return sample
+
+    monkeypatch.setattr(trainer.validator, "level_errors", count)
+    trainer.fit(on_step=lambda run: modes.append("train" if run.network.training else "eval"))
+    assert modes.count(False) == 2  # measured without dropout
+    assert "eval" not in modes
