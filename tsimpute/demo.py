@@ -21,7 +21,12 @@ from tsimpute.evaluation import baselines
 from tsimpute.evaluation.metrics import coverage, ensemble_crps, interval_width, mae
 from tsimpute.imputer import EDDPMImputer
 from tsimpute.panel.missingness import hide_blocks
-from tsimpute.plotting import plot_imputation, plot_step_schedule
+from tsimpute.plotting import (
+    plot_imputation,
+    plot_keep_prob_history,
+    plot_loss_curves,
+    plot_step_schedule,
+)
 
 YEAR = 52  # weeks
 BANDS = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -53,6 +58,8 @@ def main(arguments: list[str] | None = None) -> None:
     imputer.history_.to_csv(options.output / "history.csv", index=False)
     draw(samples, record, given, hidden, options.output)
     plot_step_schedule(imputer.step_schedule_, path=options.output / "step_schedule.png")
+    plot_keep_prob_history(imputer.keep_prob_history_, path=options.output / "keep_prob.png")
+    plot_loss_curves(imputer.history_, path=options.output / "loss.png")
     print(f"tables and pictures are in {options.output}/")
 
 

@@ -56,6 +56,8 @@ def plot_step_schedule(
     axes.bar(
         steps[kept], keep_prob[kept], width=0.85, color=BLUE, label=f"kept step ({kept.sum()})"
     )
+    # A kept step stays visible also where its learned probability is small.
+    axes.plot(steps[kept], keep_prob[kept], "v", color=BLUE, markersize=7, clip_on=False)
     axes.set(xlabel="diffusion step", ylabel="keep probability", ylim=(0, 1.03))
     signal = axes.twinx()
     left = step_schedule["alpha_bar"].dropna()
