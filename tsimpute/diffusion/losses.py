@@ -13,9 +13,10 @@ def noise_to_level(x0: Tensor, noise: Tensor, alpha_bar: Tensor) -> Tensor:
     ----------
     x0, noise : Tensor, shape (B, L, K)
     alpha_bar : Tensor of float64, shape (B,)
+        On the CPU.
     """
-    a = alpha_bar[:, None, None]
-    return a.sqrt().to(x0.dtype) * x0 + (1 - a).sqrt().to(x0.dtype) * noise
+    a = alpha_bar[:, None, None]  # float64, which not every device has: rooted where it is
+    return a.sqrt().to(x0) * x0 + (1 - a).sqrt().to(x0) * noise
 
 
 def squared_error_per_series(

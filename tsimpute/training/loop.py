@@ -204,7 +204,7 @@ class Trainer:
         noise = torch.randn(batch.values.shape, generator=self.generator).to(self.device)
         on_device, targets = batch.to(self.device), targets.to(self.device)
         given = on_device.observed_mask & ~targets
-        alpha_bar = torch.from_numpy(grid.alpha_bar)[place].to(self.device)
+        alpha_bar = torch.from_numpy(grid.alpha_bar)[place]
         step = torch.from_numpy(grid.network_step)[place].float().to(self.device)
         frame = self.anchor.frame(on_device.values, given, on_device.padding)
         away = (on_device.values - frame.centre) / self.anchor.scale

@@ -96,7 +96,7 @@ class Validator:
     ) -> tuple[Tensor, Tensor]:
         batch = self.windows.take(rows).to(self.device)
         targets, noise = self.targets[rows].to(self.device), self.noise[rows].to(self.device)
-        alpha_bar = torch.from_numpy(grid.alpha_bar)[place].to(self.device)
+        alpha_bar = torch.from_numpy(grid.alpha_bar)[place]
         step = torch.from_numpy(grid.network_step)[place].float().to(self.device)
         given = batch.observed_mask & ~targets
         frame = self.anchor.frame(batch.values, given, batch.padding)
