@@ -27,7 +27,8 @@ from tsimpute.training.batches import Windows
 
 FloatArray = NDArray[np.float64]
 STATE_BYTES = 128 * 2**20  # of the samples that are walked together
-ACTIVATION_BYTES = 96 * 2**20  # of one evaluation of the network
+# Of one evaluation of the network: what a processor is busy with, or what an accelerator fills.
+ACTIVATION_BYTES = {"cpu": 96 * 2**20, "cuda": 4 * 2**30, "mps": 2**30}
 
 
 @dataclass(frozen=True)
@@ -188,7 +189,7 @@ def window_denoiser(
     n, length, k = windows.values.shape
     side = network.project_side(torch.arange(length, device=windows.values.device))
     row_bytes = 4 * length * k * network.config.channels * 12
-    batch = max(1, min(ACTIVATION_BYTES // row_bytes, n * n_samples))
+    batch = max(1, min(ACTIVATION_BYTES[windows.values.device.type] // row_bytes, n * n_samples))
 
     def denoise(x: Tensor, network_step: float, alpha_bar: float) -> Tensor:
         flat = x.reshape(n * n_samples, length, k)

@@ -66,12 +66,14 @@ def trained(row: dict[str, Any], options: argparse.Namespace) -> EDDPMImputer:
         device=options.device,
     )
     patterns = aqi_windows(scaled, split.pattern_starts)
-    checkpoint = saved.with_suffix(".checkpoint")
+    checkpoint = saved.with_name(saved.name + ".checkpoint")
     imputer.fit(aqi_windows(scaled, split.train_starts), patterns=patterns, checkpoint=checkpoint)
     if checkpoint.exists():  # stopped before its end
         sys.exit(STOPPED)
     imputer.save(saved)
-    np.savez_compressed(saved.with_suffix(".keep_prob.npz"), keep_prob=imputer.keep_prob_history_)
+    np.savez_compressed(
+        saved.with_name(saved.name + ".keep_prob.npz"), keep_prob=imputer.keep_prob_history_
+    )
     return imputer
 
 
@@ -105,6 +107,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.threads:
         torch.set_num_threads(options.threads)
+    circumstances()
     if options.stop_after:
         signal.signal(signal.SIGALRM, signal.default_int_handler)  # as Ctrl-C
         signal.alarm(options.stop_after)

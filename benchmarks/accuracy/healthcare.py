@@ -80,7 +80,7 @@ def prepared(
         grid = imputer.model_.schedule.respaced(WELL_PLACED[steps])
         imputer.model_ = replace(imputer.model_, grid=grid)
         return imputer, 0.0
-    saved = CACHE / "healthcare" / f"{kind}-{steps}-seed{options.seed}"
+    saved = CACHE / "healthcare" / f"{kind}-{steps}-fold{options.fold}-seed{options.seed}"
     if not saved.exists():
         rule = "paper" if kind == "EDDPM paper" else "guarded"
         places = WELL_PLACED[steps] if kind == "respaced, fine-tuned" else None
@@ -164,6 +164,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.threads:
         torch.set_num_threads(options.threads)
+    circumstances()
     data = read_data(options.missing, options.fold)
     file = RESULTS / "healthcare.csv"
     n_stays = options.stays or len(data.test)

@@ -20,7 +20,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("model", type=Path, help="saved model, with its .keep_prob.npz beside it")
     model: Path = parser.parse_args().model
-    with np.load(model.with_suffix(".keep_prob.npz")) as stored:
+    with np.load(model.with_name(model.name + ".keep_prob.npz")) as stored:
         keep_prob = stored["keep_prob"]
     history = pd.read_csv(model / "history.csv")
     plot_keep_prob_history(keep_prob, path=RESULTS / f"{model.name}.keep_prob.png")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,9 @@ RESULTS = Path(__file__).resolve().parents[1] / "results"
 CACHE = Path(__file__).resolve().parents[1] / ".cache"
 
 
+@cache
 def circumstances() -> dict[str, Any]:
-    """Commit, device and cores, for every row."""
+    """Commit, device and cores as they are at the first call: make it before any work."""
     import torch
 
     answer = subprocess.run(

@@ -97,6 +97,7 @@ def in_own_process(part: str, folder: Path, cells: int, options: argparse.Namesp
     command = [sys.executable, __file__, f"--part={part}", f"--folder={folder}"]
     command += [f"--cells={cells}", f"--samples={options.samples}"]
     command += [f"--kept-steps={options.kept_steps}", f"--threads={options.threads}"]
+    command += [f"--note={options.note}"]
     answer = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
     return json.loads(answer) if answer else None
 

@@ -81,7 +81,7 @@ class Worker:
         for line in self.process.stdout:
             if line.startswith(ANSWER):
                 return json.loads(line.removeprefix(ANSWER))
-        raise SystemExit(f"{self.process.args} ended with code {self.process.wait()}")
+        raise SystemExit(f"{self.process.args!r} ended with code {self.process.wait()}")
 
 
 @contextmanager
