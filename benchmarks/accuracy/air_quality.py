@@ -68,7 +68,7 @@ def trained(row: dict[str, Any], options: argparse.Namespace) -> EDDPMImputer:
     patterns = aqi_windows(scaled, split.pattern_starts)
     checkpoint = saved.with_name(saved.name + ".checkpoint")
     imputer.fit(aqi_windows(scaled, split.train_starts), patterns=patterns, checkpoint=checkpoint)
-    if checkpoint.exists():  # stopped before its end
+    if len(imputer.history_) < row["epochs"]:  # stopped before its end
         sys.exit(STOPPED)
     imputer.save(saved)
     np.savez_compressed(
