@@ -8,7 +8,8 @@ import torch
 
 from tsimpute.denoiser.anchor import linear_between
 from tsimpute.diffusion.budget import kept_steps_at
-from tsimpute.training.loop import Trainer, current_weights, epochs_left
+from tsimpute.training.ema import copy_weights
+from tsimpute.training.loop import Trainer
 from tsimpute.training.search import StepSearch
 
 T = 12
@@ -75,7 +76,7 @@ def test_a_run_has_three_phases_and_ends_on_a_fixed_grid(make_trainer, rule):
     assert not trainer.network.training
     assert len(trainer.keep_prob_history) == len(trainer.records) == 10
     assert [record.epoch for record in trainer.records] == list(range(10))
-    assert epochs_left(trainer).__length_hint__() == 0
+    assert trainer.finished and trainer.progress == 1
 
 
 @both
@@ -190,7 +191,7 @@ def test_the_network_is_shown_what_it_will_see_when_sampling(make_trainer):
 def test_an_update_returns_the_sum_and_number_of_its_errors(make_trainer):
     trainer = make_trainer()
     ((_, batch),) = trainer.source.epoch(64, np.random.default_rng(0))
-    before = current_weights(trainer)
+    before = copy_weights(trainer.network)
     error, n_cells = trainer.step(batch)
     assert error > 0
     assert 0 < n_cells <= int(batch.observed_mask.sum())

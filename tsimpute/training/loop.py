@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,7 +16,7 @@ from tsimpute.diffusion.losses import noise_to_level, squared_error_per_series
 from tsimpute.diffusion.schedule import TimeGrid
 from tsimpute.training.batches import Windows, WindowSource
 from tsimpute.training.config import TrainingConfig, learning_rate_at
-from tsimpute.training.ema import WeightAverage, copy_weights, load_weights
+from tsimpute.training.ema import WeightAverage, load_weights
 from tsimpute.training.history import EpochRecord
 from tsimpute.training.search import StepSearch
 from tsimpute.training.targets import draw_targets
@@ -240,13 +240,3 @@ class Trainer:
             sample = self.validator.level_errors(self.network, self.search.schedule.full())
         self.network.train()
         self.search.measured(*sample)
-
-
-def current_weights(trainer: Trainer) -> dict[str, Tensor]:
-    """Copy of the weights that the optimiser moves, not the averaged ones."""
-    return copy_weights(trainer.network)
-
-
-def epochs_left(trainer: Trainer) -> Iterator[int]:
-    """Numbers of the epochs that remain, for a progress bar."""
-    return iter(range(len(trainer.records), trainer.config.epochs or 0))
