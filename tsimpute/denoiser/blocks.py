@@ -9,10 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from tsimpute.denoiser.attention import attend
 from tsimpute.denoiser.config import DenoiserConfig
 from tsimpute.denoiser.dropout import dropout
-
-MAX_ATTENTION_BATCH = 65_535  # scaled_dot_product_attention on CUDA refuses a larger batch
 
 
 class Side(NamedTuple):
@@ -56,21 +55,9 @@ class AxisTransformer(nn.Module):
         n, size, channels = x.shape
         qkv = self.qkv(x).view(n, size, 3, self.heads, channels // self.heads)
         q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each (N, heads, S, C / heads)
-        mask = None if is_real is None else is_real[:, None, None, :]
-        dropout = self.attention_dropout if self.training else 0.0
-        parts = [
-            functional.scaled_dot_product_attention(
-                q[rows], k[rows], v[rows], None if mask is None else mask[rows], dropout
-            )
-            for rows in _row_chunks(n)
-        ]
-        mixed = parts[0] if len(parts) == 1 else torch.cat(parts)
+        mixed = attend(q, k, v, is_real, self.attention_dropout if self.training else 0.0)
         out: Tensor = self.attention_out(mixed.transpose(1, 2).reshape(n, size, channels))
         return out
-
-
-def _row_chunks(n: int) -> list[slice]:
-    return [slice(a, a + MAX_ATTENTION_BATCH) for a in range(0, n, MAX_ATTENTION_BATCH)]
 
 
 class ResidualBlock(nn.Module):
