@@ -29,6 +29,7 @@ SMALL = {
     "heads": 2,
     "random_state": 3,
     "verbose": 0,
+    "variance": "fixed",
     "device": "cpu",
 }
 
@@ -61,6 +62,15 @@ def test_round_trip_needs_nothing_retyped(imputer: EDDPMImputer, saved: Path) ->
     assert again.step_schedule_["kept"].sum() == 1
 
 
+def test_further_outputs_are_saved_with_the_model(tmp_path: Path) -> None:
+    fitted = EDDPMImputer(**SMALL | {"variance": "npr", "start": "marginals"}).fit(table())
+    fitted.fit_variance(table(), "analytic").fit_marginals(table(), iterations=3)
+    again = load(fitted.save(tmp_path / "model"), device="cpu")
+    for choice in ({"variance": "npr"}, {"variance": "analytic"}, {"method": "head"}):
+        one = fitted.predict_quantiles(table(), **choice)
+        assert one.equals(again.predict_quantiles(table(), **choice))
+
+
 def test_files_are_plain_and_listed(saved: Path) -> None:
     names = {file.name for file in saved.iterdir()}
     assert names == {
@@ -70,6 +80,7 @@ def test_files_are_plain_and_listed(saved: Path) -> None:
         "scaler.json",
         "step_schedule.json",
         "weights.safetensors",
+        "heads.safetensors",
         "history.csv",
     }
     for line in (saved / "SHA256SUMS").read_text().splitlines():
@@ -195,6 +206,9 @@ def test_golden_model_of_every_format_still_loads() -> None:
         wanted = np.load(directory.with_suffix(".npz"))
         got = imputer.transform(wanted["given"])
         np.testing.assert_allclose(got, wanted["filled"], rtol=1e-4, atol=1e-4)
+        if "by_head" in wanted:
+            got = imputer.transform(wanted["given"], method="head")
+            np.testing.assert_allclose(got, wanted["by_head"], rtol=1e-4, atol=1e-4)
 
 
 def test_official_csdi_weights(data_dir: Path, tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ from tsimpute import EDDPMImputer
             layers=1,
             heads=1,
             validation_fraction=0.0,
+            variance="fixed",
             verbose=0,
             device="cpu",
         )

@@ -35,6 +35,10 @@ FloatArray = NDArray[np.float64]
 MUCH_SIGNAL = 0.5
 
 
+# Of the learning rate of a fit: a trained network is not to be shaken up again.
+FINE_TUNING_RATE = 0.1
+
+
 class Settings(Protocol):
     """What fitting reads of an imputer: its parameters."""
 
@@ -84,7 +88,7 @@ def train_from_scratch(
         imputer.conditioning,
     )
     series = [scaler.transform(values) for values in panel.values]
-    with _own_random_numbers(seed, device):
+    with own_random_numbers(seed, device):
         network = CSDIDenoiser(_network_shape(imputer, panel.n_features))
         plan = data_plan(imputer)
         config = _config(imputer, series, plan)
@@ -126,7 +130,7 @@ def fine_tune(
     rule = imputer.mask_rule if mask_rule is None else mask_rule
     plan = replace(data_plan(imputer), window_steps=old.window_steps)
     config = _fine_tuning(_config(imputer, series, plan), kept_steps, epochs, rule)
-    with _own_random_numbers(seed, device):
+    with own_random_numbers(seed, device):
         network = copy.deepcopy(old.network)
         trainer = start_run(network, old.schedule, series, plan, config, device, seed, old.anchor)
         if len(old.grid) < old.schedule.n_steps:
@@ -136,7 +140,8 @@ def fine_tune(
             trainer.fixed_grid = old.schedule.respaced(list(steps))
         _run(imputer, trainer, f"prune to {kept_steps}", None)
     model = _fitted(trainer, old.scaler, panel, old.window_steps)
-    return replace(model, feature_names=old.feature_names), trainer
+    # Marginals know nothing of steps; variance heads belong to the old network.
+    return replace(model, feature_names=old.feature_names, marginals=old.marginals), trainer
 
 
 def data_plan(imputer: Settings) -> DataPlan:
@@ -188,6 +193,7 @@ def _fine_tuning(config: TrainingConfig, kept_steps: int, epochs: int, rule: str
     start, end = (0.0, 1.0) if rule == "paper" else (0.15, 0.4)
     return replace(
         config,
+        learning_rate=config.learning_rate * FINE_TUNING_RATE,
         kept_steps=kept_steps,
         epochs=epochs,
         time_budget_s=None,
@@ -262,7 +268,7 @@ def _say(imputer: Settings, message: str) -> None:
 
 
 @contextmanager
-def _own_random_numbers(seed: int, device: torch.device) -> Iterator[None]:
+def own_random_numbers(seed: int, device: torch.device) -> Iterator[None]:
     """Seed torch's global generator (dropout, initial weights) and give it back afterwards."""
     devices = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices):

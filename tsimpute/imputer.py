@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,23 +12,23 @@ from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from tsimpute.errors import InputError
-from tsimpute.evaluation.metrics import lower_median, quantile_crps
 from tsimpute.panel.checks import check_fit_panel
 from tsimpute.panel.containers import read_panel
 from tsimpute.panel.core import Panel
-from tsimpute.panel.missingness import hide_points
 from tsimpute.settings import check_parameters, checked_quantiles
 
 if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
 
-    from tsimpute.inference import Stretch
     from tsimpute.model import FittedModel
     from tsimpute.training.loop import Trainer
 
 FloatArray = NDArray[np.float64]
+
+VARIANCE_BATCHES = 100
+MARGINAL_ITERATIONS = 500
+LEARNED_VARIANCES = ("crps", "npr", "sn", "analytic")
 
 
 class EDDPMImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
@@ -95,6 +95,22 @@ class EDDPMImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # ty
         Rows between two training windows of an epoch; None: half a window.
     overlap : float, default=0.5
         Share of a window in common with the next when a long series is filled.
+    sampler : str, default="ddpm"
+        How the kept steps are walked: a name of :data:`tsimpute.samplers.catalogue.SAMPLERS`.
+    variance : {"fixed", "large", "analytic", "crps", "npr", "sn"}, default="crps"
+        What the sampler is told of the variance of the clean values. All but "fixed" make
+        quantiles those of the mixture of the Gaussians in which the trajectories end; the last
+        four need `fit_variance`, which `fit` and `prune` then call.
+    antithetic : bool, default=True
+        Behind medians and quantiles, draw the second half of the samples with the opposite
+        noise of the first, which makes quantiles from few samples more even. `sample` draws
+        independently.
+    start : {"noise", "marginals"}, default="noise"
+        Where chains start: pure noise, or what the marginal head expects at the noisiest kept
+        step, which one to three steps need; see `fit_marginals`.
+    method : {"samples", "head"}, default="samples"
+        What medians and quantiles come from: the sampler, or one evaluation of the marginal
+        head.
     mixed_precision : bool, default=True
         bfloat16 while training on CUDA.
     device : str, default="auto"
@@ -133,6 +149,9 @@ class EDDPMImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # ty
     (0, True)
     """
 
+    model_: FittedModel
+    seed_: int
+
     def __init__(
         self,
         window_steps: int = 36,
@@ -161,6 +180,11 @@ class EDDPMImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # ty
         patience: int | None = None,
         train_stride: int | None = None,
         overlap: float = 0.5,
+        sampler: str = "ddpm",
+        variance: str = "crps",
+        antithetic: bool = True,
+        start: str = "noise",
+        method: str = "samples",
         mixed_precision: bool = True,
         device: str = "auto",
         random_state: Any = None,
@@ -191,6 +215,11 @@ class EDDPMImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # ty
         self.patience = patience
         self.train_stride = train_stride
         self.overlap = overlap
+        self.sampler = sampler
+        self.variance = variance
+        self.antithetic = antithetic
+        self.start = start
+        self.method = method
         self.mixed_precision = mixed_precision
         self.device = device
         self.random_state = random_state
@@ -231,9 +260,11 @@ class EDDPMImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # ty
         InputError
             If the data or a parameter cannot be used; the message names it.
         """
+        from tsimpute.answers import check_choices
         from tsimpute.fitting import train_from_scratch
 
         check_parameters(self)
+        check_choices(self)
         panel = read_panel(X)
         check_fit_panel(panel, self.window_steps)
         holes = None
@@ -242,7 +273,8 @@ class EDDPMImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # ty
             holes = holes.aligned_to(panel.feature_names, panel.n_features)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         model, trainer = train_from_scratch(self, panel, holes, seed, checkpoint)
-        return self._adopt_trained(model, seed, trainer)
+        self._adopt_trained(model, seed, trainer)
+        return self._fit_own_variance(panel)
 
     def prune(
         self,
@@ -287,7 +319,85 @@ class EDDPMImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # ty
         model, trainer = fine_tune(
             self, self.model_, panel, self.seed_, kept_steps, epochs, mask_rule, steps
         )
-        return self._adopt_trained(model, self.seed_, trainer)
+        self._adopt_trained(model, self.seed_, trainer)
+        return self._fit_own_variance(panel)
+
+    def fit_variance(
+        self, X: Any, kind: str = "crps", *, n_batches: int = VARIANCE_BATCHES
+    ) -> EDDPMImputer:
+        """Learn the variance of the clean values at the kept steps; the network is not changed.
+
+        Parameters
+        ----------
+        X : DataFrame, array, DataArray or Dataset
+            Training data with the columns of the fitted model.
+        kind : {"crps", "npr", "sn", "analytic"}, default="crps"
+            A head for the squared residual of the noise, by the CRPS or by the likelihood
+            ("npr", Bao et al. 2022b); one for the squared noise ("sn", of the same paper); or
+            one number a step (Analytic-DPM, Bao et al. 2022a).
+        n_batches : int, default=100
+            Batches of windows that the network is run on.
+
+        Returns
+        -------
+        EDDPMImputer
+            Itself; ``variance=kind`` can now be used.
+
+        Raises
+        ------
+        NotFittedError, InputError
+            Before `fit`; if the data do not fit the model or the kind is unknown.
+        """
+        from tsimpute.heads import with_variance
+
+        panel = self._read(X)
+        model, seed = self.model_, self.seed_
+        self.model_ = with_variance(self, model, panel, seed, kind, n_batches)
+        return self
+
+    def fit_marginals(
+        self, X: Any, *, iterations: int = MARGINAL_ITERATIONS, freeze_trunk: bool = False
+    ) -> EDDPMImputer:
+        """Train a marginal head: every hole's distribution in one evaluation.
+
+        A copy of the network is trained on by the quantile loss; the network that samples is
+        not changed. Afterwards ``method="head"``, ``start="marginals"`` and
+        ``sample(marginals="head")`` can be used.
+
+        Parameters
+        ----------
+        X : DataFrame, array, DataArray or Dataset
+            Training data with the columns of the fitted model.
+        iterations : int, default=500
+            Batches of training.
+        freeze_trunk : bool, default=False
+            Train the last two layers alone.
+
+        Returns
+        -------
+        EDDPMImputer
+            Itself.
+
+        Raises
+        ------
+        NotFittedError, InputError
+            Before `fit`; if the data do not fit the model.
+        """
+        from tsimpute.heads import with_marginals
+
+        panel = self._read(X)
+        self.model_ = with_marginals(self, self.model_, panel, self.seed_, iterations, freeze_trunk)
+        return self
+
+    def _fit_own_variance(self, panel: Panel) -> EDDPMImputer:
+        from tsimpute.heads import with_variance
+
+        if self.variance in LEARNED_VARIANCES:
+            aligned = panel.aligned_to(self.model_.feature_names, self.n_features_in_)
+            self.model_ = with_variance(
+                self, self.model_, aligned, self.seed_, self.variance, VARIANCE_BATCHES
+            )
+        return self
 
     @classmethod
     def from_csdi_weights(
@@ -311,7 +421,8 @@ class EDDPMImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # ty
         feature_names : sequence of str, optional
             Columns in the checkpoint's order.
         **parameters
-            Of the imputer; the network's size is read from the checkpoint.
+            Of the imputer; the network's size is read from the checkpoint. `variance` is "fixed"
+            unless given: a checkpoint has no variance head.
 
         Raises
         ------
@@ -322,7 +433,8 @@ class EDDPMImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # ty
 
         parameters.setdefault("window_steps", 48)
         model, shape = model_from_csdi(path, mean, std, feature_names, parameters)
-        parameters = {"kept_steps": len(model.grid), "anchor": "none", **shape, **parameters}
+        bare = {"kept_steps": len(model.grid), "anchor": "none", "variance": "fixed"}
+        parameters = {**bare, **shape, **parameters}
         imputer = cls(**parameters)
         check_parameters(imputer)
         seed = int(check_random_state(imputer.random_state).randint(2**31 - 1))
@@ -359,13 +471,22 @@ class EDDPMImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # ty
 
     # ---- imputing --------------------------------------------------------------------------
 
-    def transform(self, X: Any) -> Any:
-        """Fill the holes with the median of the samples.
+    def transform(
+        self,
+        X: Any,
+        *,
+        method: str | None = None,
+        sampler: str | None = None,
+        variance: str | None = None,
+    ) -> Any:
+        """Fill the holes with the median.
 
         Parameters
         ----------
         X : DataFrame, array, DataArray or Dataset
             Any series with the columns of the fitted model; need not be those of `fit`.
+        method, sampler, variance : str, optional
+            Default: the imputer's own.
 
         Returns
         -------
@@ -379,17 +500,21 @@ class EDDPMImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # ty
         InputError
             If the data do not fit the model; the message names the column or row.
         """
+        from tsimpute.answers import Choice, medians
+
         panel = self._read(X)
-        scaler = self.model_.scaler
-        filled = [values.copy() for values in panel.values]
-        for part in self._stretches(panel, self.n_samples, None):
-            rows = filled[part.series][part.start : part.stop]
-            middle = scaler.inverse(lower_median(part.samples, axis=0))
-            rows[:] = np.where(np.isnan(rows), middle, rows)
-        return panel.fill(filled)
+        choice = Choice(method=method, sampler=sampler, variance=variance)
+        return panel.fill(medians(self, panel, choice))
 
     def sample(
-        self, X: Any, n_samples: int | None = None, *, random_state: Any = None
+        self,
+        X: Any,
+        n_samples: int | None = None,
+        *,
+        random_state: Any = None,
+        sampler: str | None = None,
+        variance: str | None = None,
+        marginals: str = "samples",
     ) -> xr.DataArray:
         """Draw whole series: coherent over time and features.
 
@@ -400,6 +525,11 @@ class EDDPMImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # ty
             Default: the imputer's own.
         random_state : int, RandomState or None, optional
             None: the seed of the fit, the same samples each time.
+        sampler, variance : str, optional
+            Default: the imputer's own.
+        marginals : {"samples", "head"}, default="samples"
+            "head" gives each cell the marginal head's distribution and keeps the ranks of the
+            samples (ensemble copula coupling, Schefzik et al. 2013).
 
         Returns
         -------
@@ -412,14 +542,12 @@ class EDDPMImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # ty
         NotFittedError, InputError
             As in `transform`.
         """
-        n = self.n_samples if n_samples is None else n_samples
+        from tsimpute.answers import Choice, samples
+
         panel = self._read(X)
-        scaler = self.model_.scaler
-        drawn = [np.repeat(values[None], n, axis=0) for values in panel.values]
-        for part in self._stretches(panel, n, random_state):
-            rows = drawn[part.series][:, part.start : part.stop]
-            rows[:] = np.where(np.isnan(rows), scaler.inverse(part.samples), rows)
-        return panel.label(drawn, "sample", list(range(n)))
+        choice = Choice(n_samples, random_state, sampler=sampler, variance=variance)
+        drawn = samples(self, panel, choice, marginals)
+        return panel.label(drawn, "sample", list(range(len(drawn[0]))))
 
     def predict_quantiles(
         self,
@@ -428,6 +556,9 @@ class EDDPMImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # ty
         *,
         n_samples: int | None = None,
         random_state: Any = None,
+        method: str | None = None,
+        sampler: str | None = None,
+        variance: str | None = None,
     ) -> xr.DataArray:
         """Quantiles of every cell.
 
@@ -440,27 +571,30 @@ class EDDPMImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # ty
             Samples behind them; default: the imputer's own.
         random_state : int, RandomState or None, optional
             As in `sample`.
+        method : {"samples", "head"}, optional
+            "samples": of the samples, with linear interpolation; with a variance other than
+            "fixed", of the mixture of the Gaussians in which they end. "head": from one
+            evaluation of the marginal head, without samples; beyond its levels .005 and .995
+            with Gaussian tails. Default: the imputer's own.
+        sampler, variance : str, optional
+            Default: the imputer's own.
 
         Returns
         -------
         DataArray of float64, dims (quantile, [series,] time, feature)
-            Observed cells hold their value at every level. Linear interpolation between
-            samples.
+            Observed cells hold their value at every level.
 
         Raises
         ------
         NotFittedError, InputError
             As in `transform`; also if a level lies outside (0, 1).
         """
+        from tsimpute import answers
+
         levels = checked_quantiles(quantiles)
         panel = self._read(X)
-        scaler = self.model_.scaler
-        found = [np.repeat(values[None], len(levels), axis=0) for values in panel.values]
-        n = self.n_samples if n_samples is None else n_samples
-        for part in self._stretches(panel, n, random_state):
-            rows = found[part.series][:, part.start : part.stop]
-            marks = scaler.inverse(np.quantile(part.samples, levels, axis=0))
-            rows[:] = np.where(np.isnan(rows), marks, rows)
+        choice = answers.Choice(n_samples, random_state, method, sampler, variance)
+        found = answers.quantiles(self, panel, choice, levels)
         return panel.label(found, "quantile", levels)
 
     def score(self, X: Any, y: Any = None, *, hidden_fraction: float = 0.1) -> float:
@@ -485,46 +619,13 @@ class EDDPMImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # ty
         NotFittedError, InputError
             As in `transform`.
         """
-        panel = self._read(X)
-        rng = np.random.default_rng([self.seed_, 2])
-        hidden = [hide_points(seen, hidden_fraction, rng) for seen in panel.observed_masks]
-        truth = [self.model_.scaler.transform(values) for values in panel.values]
-        given = [np.where(h, np.nan, t) for h, t in zip(hidden, truth, strict=True)]
-        samples = [np.repeat(t[None], self.n_samples, axis=0).astype(np.float32) for t in truth]
-        for part in self._sample_scaled(given, self.n_samples, self.seed_):
-            samples[part.series][:, part.start : part.stop] = part.samples
-        drawn = np.concatenate([s.reshape(self.n_samples, -1) for s in samples], axis=1)
-        target = np.concatenate([h.ravel() for h in hidden])
-        return -quantile_crps(drawn, np.concatenate([t.ravel() for t in truth]), target)
+        from tsimpute.answers import hidden_crps
+
+        return -hidden_crps(self, self._read(X), hidden_fraction)
 
     def _read(self, X: Any) -> Panel:
         check_is_fitted(self)
         return read_panel(X).aligned_to(self.model_.feature_names, self.n_features_in_)
-
-    def _stretches(self, panel: Panel, n_samples: int, random_state: Any) -> Iterator[Stretch]:
-        if not isinstance(n_samples, int | np.integer) or n_samples < 1:
-            raise InputError(f"n_samples={n_samples!r} cannot be used; expected at least 1")
-        seed = self.seed_
-        if random_state is not None:
-            seed = int(check_random_state(random_state).randint(2**31 - 1))
-        scaled = [self.model_.scaler.transform(values) for values in panel.values]
-        return self._sample_scaled(scaled, int(n_samples), seed)
-
-    def _sample_scaled(
-        self, series: Sequence[FloatArray], n_samples: int, seed: int
-    ) -> Iterator[Stretch]:
-        from tqdm.auto import tqdm
-
-        from tsimpute.inference import SamplingPlan, hole_windows, sample_holes
-        from tsimpute.model import resolve_device
-
-        device = resolve_device(self.device)
-        self.model_.network.to(device)
-        plan = SamplingPlan(n_samples, seed, self.overlap, device)
-        n_steps = len(hole_windows(self.model_, series, self.overlap)) * len(self.model_.grid)
-        silent = self.verbose == 0 or n_steps == 0
-        with tqdm(total=n_steps, desc="impute", unit="step", disable=silent) as bar:
-            yield from sample_holes(self.model_, series, plan, bar.update)
 
     # ---- what was learned ------------------------------------------------------------------
 

@@ -3,37 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import groupby
+from dataclasses import dataclass, replace
+from itertools import chain, groupby
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from tsimpute.coupling import couple
+from tsimpute.denoiser.marginals import LEVELS
+from tsimpute.denoiser.quantile_function import moments, quantiles_at
+from tsimpute.methods import DEFAULT_METHOD, Method
 from tsimpute.model import FittedModel
 from tsimpute.noise import BlockNoise
-from tsimpute.panel.windows import cut, stitch, window_starts
-from tsimpute.samplers import Sampler, ancestral
-from tsimpute.samplers.protocol import (
-    Callback,
-    Denoise,
-    ReverseVariance,
-    StepRecord,
-    clamped,
-)
-from tsimpute.samplers.variance import fixed
-from tsimpute.training.batches import Windows
+from tsimpute.panel.windows import stitch, window_starts
+from tsimpute.prepared import PreparedWindows, marginal_marks, prepare, window_denoiser
+from tsimpute.samplers.protocol import Callback, StepRecord, clamped
 
 FloatArray = NDArray[np.float64]
 STATE_BYTES = 128 * 2**20  # of the samples that are walked together
-# Of one evaluation of the network: what a processor is busy with, or what an accelerator fills.
-ACTIVATION_BYTES = {"cpu": 96 * 2**20, "cuda": 4 * 2**30, "mps": 2**30}
 
 
 @dataclass(frozen=True)
 class Stretch:
-    """Samples of some consecutive rows of one series, in scaled units.
+    """What was found for some consecutive rows of one series, in scaled units.
 
     Attributes
     ----------
@@ -42,13 +36,18 @@ class Stretch:
     start, stop : int
         Rows.
     samples : ndarray of float32, shape (S, stop - start, K)
-        Observed cells hold whatever the network made of them: the caller keeps the originals.
+        Samples; from `head_quantiles`, quantiles at the head's levels. Observed cells hold
+        whatever the network made of them: the caller keeps the originals.
+    deviations : ndarray of float32, shape (S, stop - start, K), or None
+        With `SamplingPlan.mixture`, each trajectory ends in a Gaussian for every cell: `samples`
+        are its means, and these its standard deviations.
     """
 
     series: int
     start: int
     stop: int
     samples: NDArray[np.float32]
+    deviations: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True)
@@ -63,8 +62,18 @@ class SamplingPlan:
     overlap : float
         Share of a window that it has in common with the next, in [0, 1).
     device : torch.device
-    sampler, variance
-        See :mod:`tsimpute.samplers`.
+    method : Method
+        Sampler and variance.
+    mixture : bool
+        Return the Gaussians in which the trajectories end, instead of a draw from each.
+    antithetic : bool
+        The second half of the samples has the noise of the first with the opposite sign.
+    corrected_start : bool
+        Start from the marginals' mean and variance instead of pure noise; needs
+        `model.marginals`.
+    coupled : bool
+        Give each cell the marginal distribution of `model.marginals` and keep the samples'
+        ranks.
     callback : callable, optional
         Called after every diffusion step; may raise to stop.
     """
@@ -73,8 +82,11 @@ class SamplingPlan:
     seed: int
     overlap: float
     device: torch.device
-    sampler: Sampler = ancestral
-    variance: ReverseVariance = fixed
+    method: Method = DEFAULT_METHOD
+    mixture: bool = False
+    antithetic: bool = False
+    corrected_start: bool = False
+    coupled: bool = False
     callback: Callback | None = None
 
 
@@ -119,30 +131,53 @@ def sample_holes(
         not grow with the number of windows.
     """
     places = hole_windows(model, series, plan.overlap)
-    drawn = _window_samples(model, series, places, plan, on_steps)
-    by_series = {i: [start for _, start in group] for i, group in groupby(places, lambda p: p[0])}
-    for i, starts in by_series.items():
-        windows = (next(drawn) for _ in starts)
-        n_times = len(series[i])
-        for start, stop, samples in stitch(windows, starts, model.window_steps, n_times):
-            yield Stretch(i, start, stop, samples)
+
+    def answers(chunk: list[Place]) -> NDArray[np.float32]:
+        return _sample_chunk(model, series, chunk, plan, on_steps)
+
+    for part in _stitched(model, series, places, plan.n_samples, answers):
+        if plan.mixture:
+            samples, deviations = np.split(part.samples, 2)
+            yield replace(part, samples=samples, deviations=deviations)
+        else:
+            yield part
 
 
-def _window_samples(
+def head_quantiles(
+    model: FittedModel, series: Sequence[FloatArray], overlap: float, device: torch.device
+) -> Iterator[Stretch]:
+    """Quantiles at the marginal head's levels, one evaluation a window; see `sample_holes`."""
+    assert model.marginals is not None
+    places = hole_windows(model, series, overlap)
+
+    def answers(chunk: list[Place]) -> NDArray[np.float32]:
+        prepared = prepare(model, series, chunk, device)
+        marks = marginal_marks(model, prepared).movedim(-1, 1)  # (N, n_levels, L, K)
+        return prepared.unscaled(marks)
+
+    yield from _stitched(model, series, places, len(model.marginals.levels), answers)
+
+
+def _stitched(
     model: FittedModel,
     series: Sequence[FloatArray],
     places: list[Place],
-    plan: SamplingPlan,
-    on_steps: Callable[[int], object] | None,
-) -> Iterator[NDArray[np.float32]]:
+    n_samples: int,
+    answers: Callable[[list[Place]], NDArray[np.float32]],
+) -> Iterator[Stretch]:
+    """Ask for chunks of windows and blend the overlapping answers of each series."""
     cell_bytes = 4 * model.window_steps * model.n_features
-    together = max(1, STATE_BYTES // (8 * cell_bytes * plan.n_samples))
-    for first in range(0, len(places), together):
-        chunk = places[first : first + together]
-        yield from _sample_chunk(model, series, chunk, plan, on_steps)
+    together = max(1, STATE_BYTES // (8 * cell_bytes * n_samples))
+    chunks = (places[i : i + together] for i in range(0, len(places), together))
+    windows = chain.from_iterable(answers(chunk) for chunk in chunks)
+    by_series = {i: [start for _, start in group] for i, group in groupby(places, lambda p: p[0])}
+    for i, starts in by_series.items():
+        own = (next(windows) for _ in starts)
+        for start, stop, samples in stitch(own, starts, model.window_steps, len(series[i])):
+            yield Stretch(i, start, stop, samples)
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def _sample_chunk(
     model: FittedModel,
     series: Sequence[FloatArray],
@@ -150,58 +185,59 @@ def _sample_chunk(
     plan: SamplingPlan,
     on_steps: Callable[[int], object] | None,
 ) -> NDArray[np.float32]:
-    cuts = [cut(series[i], [start], model.window_steps) for i, start in places]
-    values, is_real = (np.concatenate(parts) for parts in zip(*cuts, strict=True))
-    windows = Windows.from_arrays(values, is_real).to(plan.device)
+    prepared = prepare(model, series, places, plan.device)
     noise = BlockNoise(
         plan.seed,
         places,
         shape=(plan.n_samples, model.window_steps, model.n_features),
         block=window_stride(model.window_steps, plan.overlap),
         device=plan.device,
+        antithetic=plan.antithetic,
     )
-    anchor = model.anchor.to(plan.device)
-    frame = anchor.frame(windows.values, windows.observed_mask, windows.padding)
-    centre, unit = frame.centre[:, None], anchor.scale
-    bounds = (bound.to(plan.device) for bound in model.clamp_range())
-    low, high = ((bound - centre) / unit for bound in bounds)
-    denoise = clamped(window_denoiser(model, windows, frame.shown, plan.n_samples), low, high)
+    marks = marginal_marks(model, prepared) if plan.corrected_start or plan.coupled else None
+    start = noise.draw()
+    if plan.corrected_start and marks is not None:
+        start = _corrected(start, marks, float(model.grid.alpha_bar[-1]))
+    head = plan.method.head
+    denoise = window_denoiser(model, prepared.windows, prepared.shown, plan.n_samples, head)
+    ends: list[StepRecord] = []
 
     def after_step(record: StepRecord) -> None:
+        ends[:] = [record]
         if on_steps is not None:
             on_steps(len(places))
         if plan.callback is not None:
             plan.callback(record)
 
-    x = plan.sampler(denoise, noise.draw(), model.grid, plan.variance, noise.draw, after_step)
-    samples = centre + unit * x.clamp(low, high)
-    return np.asarray(samples.cpu().numpy())
+    away = plan.method.sampler(
+        clamped(denoise, prepared.low, prepared.high),
+        start,
+        model.grid,
+        plan.method.variance,
+        noise.draw,
+        after_step,
+    )
+    if plan.mixture:
+        spread = torch.as_tensor(ends[0].spread, dtype=away.dtype, device=away.device)
+        deviations = (prepared.unit * spread.sqrt()).expand(away.shape).cpu().numpy()
+        return np.concatenate([prepared.unscaled(ends[0].x0), deviations], axis=1)
+    samples = prepared.unscaled(away)
+    return _coupled(samples, prepared, marks) if plan.coupled and marks is not None else samples
 
 
-def window_denoiser(
-    model: FittedModel, windows: Windows, condition: Tensor, n_samples: int
-) -> Denoise:
-    """Denoiser of states (N, S, L, K) for N windows, in evaluations of bounded memory.
+def _corrected(noise: Tensor, marks: Tensor, alpha_bar: float) -> Tensor:
+    """Start at N(sqrt(A) mean, 1 - A + A variance): what the chain's noisiest level holds."""
+    mean, variance = (part[:, None] for part in moments(marks, LEVELS))
+    spread = 1 - alpha_bar + alpha_bar * variance
+    start: Tensor = alpha_bar**0.5 * mean + spread.sqrt() * noise
+    return start
 
-    The side information is projected once, for all steps and samples.
-    """
-    network = model.network
-    n, length, k = windows.values.shape
-    side = network.project_side(torch.arange(length, device=windows.values.device))
-    row_bytes = 4 * length * k * network.config.channels * 12
-    batch = max(1, min(ACTIVATION_BYTES[windows.values.device.type] // row_bytes, n * n_samples))
 
-    def denoise(x: Tensor, network_step: float, alpha_bar: float) -> Tensor:
-        flat = x.reshape(n * n_samples, length, k)
-        out = torch.empty_like(flat)
-        for first in range(0, len(flat), batch):
-            rows = torch.arange(first, min(first + batch, len(flat)), device=flat.device)
-            window = rows // n_samples
-            part = windows.take(window)
-            step = torch.full((len(rows),), network_step, device=flat.device)
-            out[rows] = network(
-                flat[rows], condition[window], part.observed_mask, step, part.padding, side
-            )
-        return out.view(x.shape)
+def _coupled(
+    samples: NDArray[np.float32], prepared: PreparedWindows, marks: Tensor
+) -> NDArray[np.float32]:
+    def quantiles(levels: list[float]) -> NDArray[np.float32]:
+        values = quantiles_at(marks, LEVELS, levels).movedim(-1, 1)  # (N, S, L, K)
+        return prepared.unscaled(values).swapaxes(0, 1)
 
-    return denoise
+    return couple(samples.swapaxes(0, 1), quantiles).swapaxes(0, 1)

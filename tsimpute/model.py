@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
-from dataclasses import dataclass
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from tsimpute.denoiser.anchor import Anchor
 from tsimpute.denoiser.csdi import CSDIDenoiser
+from tsimpute.denoiser.heads import OutputHead
+from tsimpute.denoiser.marginals import MarginalNetwork
 from tsimpute.diffusion.schedule import NoiseSchedule, TimeGrid
 from tsimpute.errors import InputError
 from tsimpute.panel.scaling import FeatureScaler
@@ -39,6 +41,12 @@ class FittedModel:
         Column labels in the network's order.
     window_steps : int
         Rows that the network sees at once.
+    heads : mapping of str to OutputHead
+        Variance heads on the network's trunk, by kind; in eval mode.
+    noise_power : ndarray of float64, shape (T,), optional
+        Analytic-DPM's mean squared predicted noise by original step, NaN where not measured.
+    marginals : MarginalNetwork, optional
+        Marginal distributions in one evaluation.
     """
 
     network: CSDIDenoiser
@@ -49,6 +57,15 @@ class FittedModel:
     anchor: Anchor
     feature_names: tuple[Hashable, ...] | None
     window_steps: int
+    heads: Mapping[str, OutputHead] = field(default_factory=dict)
+    noise_power: NDArray[np.float64] | None = None
+    marginals: MarginalNetwork | None = None
+
+    @property
+    def modules(self) -> tuple[torch.nn.Module, ...]:
+        """Everything with weights."""
+        others = [] if self.marginals is None else [self.marginals]
+        return (self.network, *self.heads.values(), *others)
 
     @property
     def n_features(self) -> int:

@@ -29,6 +29,8 @@ class BlockNoise:
     device : torch.device
         Where the numbers are wanted; they are drawn on the CPU, so that every device gets the
         same.
+    antithetic : bool
+        Draw half of the samples; the other half has the opposite numbers.
     """
 
     def __init__(
@@ -38,7 +40,9 @@ class BlockNoise:
         shape: tuple[int, int, int],
         block: int,
         device: torch.device,
+        antithetic: bool = False,
     ) -> None:
+        self.antithetic = antithetic
         self.shape, self.block, self.device = shape, block, device
         n_blocks = -(-shape[1] // block)
         self.blocks = [[(i, start // block + b) for b in range(n_blocks)] for i, start in places]
@@ -48,12 +52,16 @@ class BlockNoise:
     def draw(self) -> Tensor:
         """Next numbers for all windows; float32, shape (N, S, L, K)."""
         n_samples, length, k = self.shape
+        n_drawn = -(-n_samples // 2) if self.antithetic else n_samples
         drawn = {
-            key: torch.randn((n_samples, self.block, k), generator=generator)
+            key: torch.randn((n_drawn, self.block, k), generator=generator)
             for key, generator in self.generators.items()
         }
         windows = [torch.cat([drawn[key] for key in keys], 1)[:, :length] for keys in self.blocks]
-        return torch.stack(windows).to(self.device)
+        numbers = torch.stack(windows)
+        if self.antithetic:
+            numbers = torch.cat([numbers, -numbers], 1)[:, :n_samples]
+        return numbers.to(self.device)
 
 
 def _generator(seed: int, series: int, block: int) -> torch.Generator:

@@ -7,6 +7,7 @@
       scaler.json           per-feature scaling
       step_schedule.json    betas, keep-probabilities, kept steps and their levels
       weights.safetensors   the network
+      heads.safetensors     variance heads and the marginal head, where there are any
       history.csv           what happened in training
 
 To change the format: raise FORMAT_VERSION, teach `_read` the older versions, and add a golden
@@ -20,16 +21,22 @@ import json
 import os
 import shutil
 import tempfile
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
 
 from tsimpute.denoiser.anchor import Anchor
 from tsimpute.denoiser.config import DenoiserConfig
 from tsimpute.denoiser.csdi import CSDIDenoiser
-from tsimpute.diffusion.schedule import NoiseSchedule, TimeGrid
+from tsimpute.denoiser.heads import OutputHead
+from tsimpute.denoiser.marginals import LEVELS, MarginalNetwork
+from tsimpute.diffusion.schedule import NoiseSchedule
 from tsimpute.errors import InputError, ModelFileError
 from tsimpute.model import FittedModel
 from tsimpute.panel.scaling import FeatureScaler
@@ -37,8 +44,15 @@ from tsimpute.panel.scaling import FeatureScaler
 if TYPE_CHECKING:
     from tsimpute.imputer import EDDPMImputer
 
-FORMAT_VERSION = 1
-PAYLOAD = ("config.json", "scaler.json", "step_schedule.json", "weights.safetensors", "history.csv")
+FORMAT_VERSION = 2
+PAYLOAD_1 = (
+    "config.json",
+    "scaler.json",
+    "step_schedule.json",
+    "weights.safetensors",
+    "history.csv",
+)
+PAYLOAD = {1: PAYLOAD_1, 2: (*PAYLOAD_1, "heads.safetensors")}
 
 
 def save(imputer: EDDPMImputer, path: str | Path) -> Path:
@@ -102,8 +116,7 @@ def load(path: str | Path, device: str = "auto") -> EDDPMImputer:
         If a file is missing, truncated or altered, or of a newer format.
     """
     path = Path(path)
-    _check_version(path)
-    _check_digests(path)
+    _check_digests(path, PAYLOAD[_checked_version(path)])
     try:
         return _read(path, device)
     except InputError:
@@ -113,16 +126,13 @@ def load(path: str | Path, device: str = "auto") -> EDDPMImputer:
 
 
 def _write(imputer: EDDPMImputer, directory: Path) -> None:
-    from safetensors.torch import save as tensor_bytes
-
     model = imputer.model_
-    state = model.network.state_dict()
-    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
     files = {
         "config.json": _json(_config(imputer)),
         "scaler.json": _json(model.scaler.to_dict()),
         "step_schedule.json": _json(_schedule(model)),
-        "weights.safetensors": tensor_bytes(weights),
+        "weights.safetensors": _tensor_bytes(model.network.state_dict()),
+        "heads.safetensors": _tensor_bytes(_heads(model).state_dict()),
         "history.csv": imputer.history_.to_csv(index=False).encode(),
     }
     sums = "".join(f"{_digest(data)}  {name}\n" for name, data in files.items())
@@ -132,6 +142,20 @@ def _write(imputer: EDDPMImputer, directory: Path) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
+
+
+def _tensor_bytes(state: Mapping[str, Tensor]) -> bytes:
+    from safetensors.torch import save as as_bytes
+
+    return as_bytes({name: tensor.detach().cpu().contiguous() for name, tensor in state.items()})
+
+
+def _heads(model: FittedModel) -> nn.Module:
+    """All further outputs of a model as one module."""
+    parts: dict[str, nn.Module] = {"heads": nn.ModuleDict(dict(model.heads))}
+    if model.marginals is not None:
+        parts["marginals"] = model.marginals
+    return nn.ModuleDict(parts)
 
 
 def _swap(temporary: Path, path: Path) -> None:
@@ -165,8 +189,14 @@ def _config(imputer: EDDPMImputer) -> dict[str, Any]:
         "feature_names": names,
         "window_steps": model.window_steps,
         "anchor": _anchor(model.anchor),
+        "heads": {kind: head.positive for kind, head in model.heads.items()},
+        "marginals": None if model.marginals is None else _marginals(model.marginals),
         "seed": imputer.seed_,
     }
+
+
+def _marginals(marginals: MarginalNetwork) -> dict[str, Any]:
+    return {"levels": list(marginals.levels), "network_step": marginals.network_step}
 
 
 def _anchor(anchor: Anchor) -> dict[str, Any]:
@@ -192,10 +222,15 @@ def _schedule(model: FittedModel) -> dict[str, Any]:
         "kept_index": model.grid.index.tolist(),
         "kept_alpha_bar": model.grid.alpha_bar.tolist(),
         "kept_network_step": model.grid.network_step.tolist(),
+        "noise_power": _with_nulls(model.noise_power),
     }
 
 
-def _check_version(path: Path) -> None:
+def _with_nulls(values: NDArray[np.float64] | None) -> list[float | None] | None:
+    return None if values is None else [None if np.isnan(v) else float(v) for v in values]
+
+
+def _checked_version(path: Path) -> int:
     file = path / "FORMAT_VERSION"
     if not file.is_file():
         raise ModelFileError(f"{path} is not a saved model: it has no file FORMAT_VERSION")
@@ -207,16 +242,19 @@ def _check_version(path: Path) -> None:
             f"{path} has format {text}, newer than {FORMAT_VERSION}, which this version of "
             f"tsimpute reads; update tsimpute"
         )
+    if int(text) not in PAYLOAD:
+        raise ModelFileError(f"{path} has format {text}; expected 1 to {FORMAT_VERSION}")
+    return int(text)
 
 
-def _check_digests(path: Path) -> None:
+def _check_digests(path: Path, payload: tuple[str, ...]) -> None:
     sums = path / "SHA256SUMS"
     if not sums.is_file():
         raise ModelFileError(f"{path} is incomplete: SHA256SUMS is missing")
     lines = [line.split("  ", 1) for line in sums.read_text(errors="replace").splitlines()]
     wanted = {parts[1]: parts[0] for parts in lines if len(parts) == 2}
-    if set(wanted) != set(PAYLOAD):
-        raise ModelFileError(f"{sums} names {sorted(wanted)}; expected {sorted(PAYLOAD)}")
+    if set(wanted) != set(payload):
+        raise ModelFileError(f"{sums} names {sorted(wanted)}; expected {sorted(payload)}")
     for name, digest in wanted.items():
         if not (path / name).is_file():
             raise ModelFileError(f"{path} is incomplete: {name} is missing")
@@ -230,7 +268,6 @@ def _check_digests(path: Path) -> None:
 
 def _read(path: Path, device: str) -> EDDPMImputer:
     import pandas as pd
-    import torch
     from safetensors.torch import load_file
 
     from tsimpute.imputer import EDDPMImputer
@@ -240,10 +277,11 @@ def _read(path: Path, device: str) -> EDDPMImputer:
     network = CSDIDenoiser(DenoiserConfig(**config["network"]))
     network.load_state_dict(load_file(path / "weights.safetensors"))
     names = config["feature_names"]
+    schedule = NoiseSchedule(np.array(stored["beta"]), stored["conditioning"])
     model = FittedModel(
         network=network.eval(),
-        schedule=NoiseSchedule(np.array(stored["beta"]), stored["conditioning"]),
-        grid=TimeGrid(
+        schedule=schedule,
+        grid=schedule.grid(
             np.array(stored["kept_index"], dtype=np.int64),
             np.array(stored["kept_alpha_bar"]),
             np.array(stored["kept_network_step"]),
@@ -258,8 +296,37 @@ def _read(path: Path, device: str) -> EDDPMImputer:
         feature_names=None if names is None else tuple(names),
         window_steps=config["window_steps"],
     )
-    imputer = EDDPMImputer(**(config["parameters"] | {"device": device}))
+    model = _with_heads(model, path, config, stored)
+    plain = {"variance": "fixed", "antithetic": False}  # what format 1 knew
+    imputer = EDDPMImputer(**(plain | config["parameters"] | {"device": device}))
     return imputer._adopt(model, config["seed"], pd.read_csv(path / "history.csv"))
+
+
+def _with_heads(
+    model: FittedModel, path: Path, config: dict[str, Any], stored: dict[str, Any]
+) -> FittedModel:
+    """Add the further outputs, which format 1 does not have."""
+    from safetensors.torch import load_file
+
+    shape, power = model.network.config, stored.get("noise_power")
+    kinds: dict[str, bool] = config.get("heads", {})
+    heads = {kind: OutputHead(shape.channels, positive=p) for kind, p in kinds.items()}
+    marginals = None
+    if config.get("marginals"):
+        if tuple(config["marginals"]["levels"]) != LEVELS:
+            raise ModelFileError(f"{path} has a marginal head of other levels than {LEVELS}")
+        step = config["marginals"]["network_step"]
+        marginals = MarginalNetwork(CSDIDenoiser(shape), step)
+    model = replace(
+        model,
+        heads=heads,
+        noise_power=None if power is None else np.array(power, dtype=np.float64),
+        marginals=marginals,
+    )
+    if (path / "heads.safetensors").is_file():
+        everything = _heads(model).eval().requires_grad_(False)
+        everything.load_state_dict(load_file(path / "heads.safetensors"))
+    return model
 
 
 def _json(content: Any) -> bytes:

@@ -181,6 +181,29 @@ def test_spaced_indices_of_fifty_steps(kept_steps, expected):
     assert spaced_indices(50, kept_steps).tolist() == expected
 
 
+@pytest.mark.parametrize("conditioning", ["index", "logsnr"])
+def test_between_its_levels_a_respaced_grid_asks_the_full_chain(conditioning):
+    chain = make_schedule(conditioning=conditioning)
+    grid = chain.respaced([10, 40])
+    assert grid.step_at(chain.alpha_bar[25]) == pytest.approx(25)
+    assert grid.step_at(chain.alpha_bar[40]) == pytest.approx(40)
+
+
+def test_between_its_levels_a_masked_grid_asks_its_neighbours():
+    grid = make_schedule().masked(np.isin(np.arange(50), [10, 20, 30]))
+    assert grid.chain is None
+    low, middle, high = (grid.step_at(level) for level in grid.alpha_bar)
+    assert (low, middle, high) == pytest.approx((10, 20, 30))
+    assert 20 < grid.step_at(np.sqrt(grid.alpha_bar[1] * grid.alpha_bar[2])) < 30
+
+
+def test_a_grid_of_given_levels_knows_whether_they_lie_on_the_chain():
+    chain = make_schedule()
+    for grid in (chain.respaced([3, 9]), chain.masked(np.isin(np.arange(50), [3, 9]))):
+        again = chain.grid(grid.index, grid.alpha_bar.copy(), grid.network_step)
+        assert again.chain is grid.chain
+
+
 def test_spaced_indices_end_where_they_are_told_to():
     assert spaced_indices(50, 5, top=49)[-1] == 49
     assert spaced_indices(50, 5, top=2).tolist() == [0, 1, 2, 3, 4]  # no room below 2

@@ -31,9 +31,12 @@ def main() -> None:
         verbose=0,
         device="cpu",
     ).fit(given)
+    imputer.fit_variance(given, n_batches=2).fit_variance(given, "analytic")
+    imputer.fit_marginals(given, iterations=2)
     target = HERE / f"format-{FORMAT_VERSION}"
     imputer.save(target)
-    np.savez(target.with_suffix(".npz"), given=given, filled=imputer.transform(given))
+    filled, by_head = imputer.transform(given), imputer.transform(given, method="head")
+    np.savez(target.with_suffix(".npz"), given=given, filled=filled, by_head=by_head)
 
 
 if __name__ == "__main__":

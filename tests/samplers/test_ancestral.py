@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from tsimpute.diffusion.schedule import make_schedule
-from tsimpute.samplers import ancestral
+from tsimpute.samplers import Prediction, ancestral
 from tsimpute.samplers.variance import fixed
 
 SCHEDULE = make_schedule()
@@ -38,7 +38,7 @@ def _exact_noise(mu, v):
 
     def denoise(x, network_step, alpha_bar):
         gap = x - math.sqrt(alpha_bar) * mu
-        return math.sqrt(1 - alpha_bar) * gap / (alpha_bar * v + 1 - alpha_bar)
+        return Prediction(math.sqrt(1 - alpha_bar) * gap / (alpha_bar * v + 1 - alpha_bar))
 
     return denoise
 
@@ -157,14 +157,14 @@ def test_a_variance_may_differ_from_cell_to_cell():
 
 def _some_network(x, network_step, alpha_bar):
     weight = torch.linspace(-1, 1, x.shape[-1] ** 2, dtype=x.dtype).view(x.shape[-1], -1)
-    return torch.tanh(x @ weight + 0.1 * math.sin(network_step))
+    return Prediction(torch.tanh(x @ weight + 0.1 * math.sin(network_step)))
 
 
 def _plain_ddpm(beta, x, generator):
     """CSDI's sampler: t = 49 .. 0 with sigma_t, no noise at t = 0."""
     product = torch.cumprod(1 - beta, 0)
     for t in reversed(range(len(beta))):
-        predicted = _some_network(x, t, None)
+        predicted = _some_network(x, t, None).noise
         x = (x - beta[t] / (1 - product[t]).sqrt() * predicted) / (1 - beta[t]).sqrt()
         if t > 0:
             sigma = ((1 - product[t - 1]) / (1 - product[t]) * beta[t]).sqrt()
@@ -230,7 +230,7 @@ def test_the_callback_hears_of_every_step_in_order(grid):
     assert [level for _, _, level in seen] == grid.alpha_bar[::-1].tolist()
     assert records[-1].x is end
     for (x, _, level), record in zip(seen, records, strict=True):
-        noise = _exact_noise(0.4, 1)(x, None, level)
+        noise = _exact_noise(0.4, 1)(x, None, level).noise
         clean = (x - math.sqrt(1 - level) * noise) / math.sqrt(level)
         torch.testing.assert_close(record.x0, clean)
 
@@ -267,7 +267,7 @@ def test_no_more_than_kept_steps_evaluations():
 
     def denoise(x, network_step, alpha_bar):
         count.append(network_step)
-        return x
+        return Prediction(x)
 
     ancestral(denoise, torch.ones(1), SCHEDULE.respaced(EVEN_5))
     assert count == [40, 32, 24, 16, 8]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from tsimpute import inference
+from tsimpute import inference, prepared
 from tsimpute.denoiser.anchor import Anchor
 from tsimpute.denoiser.config import DenoiserConfig
 from tsimpute.denoiser.csdi import CSDIDenoiser
@@ -77,7 +77,7 @@ def test_samples_do_not_depend_on_the_batches(model, monkeypatch):
     series = [_series(30, 1, holes=range(3, 25)), _series(11, 2, holes=[1, 10])]
     expected = _samples(model, series)
     monkeypatch.setattr(inference, "STATE_BYTES", 1)  # one window at a time
-    monkeypatch.setattr(inference, "ACTIVATION_BYTES", {"cpu": 1})  # one sample at a time
+    monkeypatch.setattr(prepared, "ACTIVATION_BYTES", {"cpu": 1})  # one sample at a time
     for one, other in zip(_samples(model, series), expected, strict=True):
         assert (one.series, one.start, one.stop) == (other.series, other.start, other.stop)
         np.testing.assert_allclose(one.samples, other.samples, atol=1e-5)

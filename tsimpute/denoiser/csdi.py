@@ -82,6 +82,18 @@ class CSDIDenoiser(nn.Module):
         -------
         Tensor of float, shape (B, L, K)
         """
+        return self.noise(self.trunk(x, condition, given_mask, step, is_real, side))
+
+    def trunk(
+        self,
+        x: Tensor,
+        condition: Tensor,
+        given_mask: Tensor,
+        step: Tensor,
+        is_real: Tensor | None = None,
+        side: list[Side] | None = None,
+    ) -> Tensor:
+        """What every output is read from; arguments as in `forward`, result (B, K, L, C)."""
         side = self.project_side(_positions(x)) if side is None else side
         given = given_mask.transpose(1, 2)[..., None].to(x.dtype)  # (B, K, L, 1)
         channels = [condition, x * ~given_mask]
@@ -93,8 +105,11 @@ class CSDIDenoiser(nn.Module):
             h, skip = block(h, code, block_side, given, is_real)
             total = skip if total is None else total + skip
         assert total is not None
-        total = total / math.sqrt(len(self.blocks))
-        out = self.output_projection(functional.relu(self.skip_projection(total)))
+        return total / math.sqrt(len(self.blocks))
+
+    def noise(self, trunk: Tensor) -> Tensor:
+        """Predicted noise (B, L, K) from the trunk (B, K, L, C)."""
+        out = self.output_projection(functional.relu(self.skip_projection(trunk)))
         return out.squeeze(-1).transpose(1, 2)  # type: ignore[no-any-return]
 
 

@@ -31,11 +31,14 @@ class TimeGrid:
         Share of signal variance that is left at each level, strictly decreasing in (0, 1).
     network_step : ndarray of float64, shape (K,)
         What the network is told about each level, in units of the original step index.
+    chain : NoiseSchedule, optional
+        The full chain that the levels lie on; None where they lie on none (EDDPM's masked ones).
     """
 
     index: IntArray
     alpha_bar: FloatArray
     network_step: FloatArray
+    chain: NoiseSchedule | None = None
 
     def __post_init__(self) -> None:
         levels = np.concatenate([[1.0], self.alpha_bar])
@@ -65,6 +68,12 @@ class TimeGrid:
         """Variance of q(x_prev | x, x_0), beta-tilde of DDPM (Ho et al. 2020, Eq. 7)."""
         ratio: FloatArray = (1 - self.alpha_bar_previous) / (1 - self.alpha_bar)
         return (1 - self.alpha_step) * ratio
+
+    def step_at(self, alpha_bar: float) -> float:
+        """What the network is told at a level between those of the grid."""
+        if self.chain is not None:
+            return float(self.chain.equivalent_step(alpha_bar))
+        return float(np.interp(-half_log_snr(alpha_bar), -self.log_snr, self.network_step))
 
     @property
     def log_snr(self) -> FloatArray:
@@ -148,7 +157,12 @@ class NoiseSchedule:
         step = index.astype(np.float64)
         if self.conditioning == "logsnr":
             step = self.equivalent_step(alpha_bar)
-        return TimeGrid(index, alpha_bar, step)
+        return self.grid(index, alpha_bar, step)
+
+    def grid(self, index: IntArray, alpha_bar: FloatArray, network_step: FloatArray) -> TimeGrid:
+        """Grid of given levels, for example from a file, tied to this chain where they are its."""
+        ours = self.conditioning == "logsnr" or np.array_equal(alpha_bar, self.alpha_bar[index])
+        return TimeGrid(index, alpha_bar, network_step, self if ours else None)
 
     def equivalent_step(self, alpha_bar: ArrayLike) -> FloatArray:
         """Place on the full chain, in steps, where the signal-to-noise ratio is that of A."""

@@ -11,6 +11,7 @@ from tsimpute.samplers.protocol import (
     DrawNoise,
     ReverseVariance,
     StepRecord,
+    add_noise,
     clean_values,
 )
 from tsimpute.samplers.variance import fixed
@@ -29,25 +30,22 @@ def ancestral(
     Parameters
     ----------
     denoise, x, grid, variance, draw_noise, callback
-        As described in :mod:`tsimpute.samplers`. Without `draw_noise` the global generator of
-        torch is used.
+        As described in :mod:`tsimpute.samplers`.
 
     Returns
     -------
     Tensor
         Clean values, of the shape and dtype of x.
     """
-    draw = draw_noise if draw_noise is not None else (lambda: x.new_empty(x.shape).normal_())
     for j in reversed(range(len(grid))):
         level, cleaner = float(grid.alpha_bar[j]), float(grid.alpha_bar_previous[j])
         step = level / cleaner
-        noise = denoise(x, float(grid.network_step[j]), level)
-        mean = (x - (1 - step) / (1 - level) ** 0.5 * noise) / step**0.5
+        prediction = denoise(x, float(grid.network_step[j]), level)
+        clean = clean_values(x, prediction.noise, level)
+        mean = (x - (1 - step) / (1 - level) ** 0.5 * prediction.noise) / step**0.5
         pull = cleaner**0.5 * (1 - step) / (1 - level)  # weight of x_0 in the posterior mean
-        spread = float(grid.posterior_variance[j]) + pull**2 * variance(grid, j, noise)
-        before, x = x, mean
-        if isinstance(spread, Tensor) or spread > 0:  # at the last step only if Var0 is known
-            x = mean + spread**0.5 * draw()
+        spread = float(grid.posterior_variance[j]) + pull**2 * variance(grid, j, prediction)
+        x = add_noise(mean, spread, draw_noise)
         if callback is not None:
-            callback(StepRecord(j, x, clean_values(before, noise, level)))
+            callback(StepRecord(j, x, clean, spread))
     return x

@@ -1,0 +1,78 @@
+"""Further outputs of a fitted model, trained on the imputer's data: variances and marginals."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from tqdm.auto import tqdm
+
+from tsimpute.fitting import Settings, data_plan, own_random_numbers
+from tsimpute.methods import FREE_VARIANCES, VARIANCES, known_name
+from tsimpute.model import FittedModel, resolve_device
+from tsimpute.panel.core import Panel
+from tsimpute.training.examples import ExampleSource
+from tsimpute.training.marginals import fit_marginals
+from tsimpute.training.setup import make_sources
+from tsimpute.training.variance_heads import collect_cells, fit_variance_head, noise_power
+
+
+def with_variance(
+    imputer: Settings, model: FittedModel, panel: Panel, seed: int, kind: str, n_batches: int
+) -> FittedModel:
+    """The model with what a reverse variance needs; the network stays as it is."""
+    known_name("kind", kind, [v for v in VARIANCES if v not in FREE_VARIANCES])
+    source = _source(imputer, model, panel, seed)
+    network = model.network.to(source.device)
+    with _bar(imputer, f"fit variance {kind!r}", n_batches) as bar:
+        cells = collect_cells(network, model.grid, source, n_batches, bar.update)
+    if kind == "analytic":
+        power = np.full(model.schedule.n_steps, np.nan)
+        power[model.grid.index] = noise_power(cells, len(model.grid))
+        return replace(model, noise_power=power)
+    with own_random_numbers(seed, source.device):
+        head = fit_variance_head(kind, cells, seed)
+    return replace(model, heads={**model.heads, kind: head})
+
+
+def with_marginals(
+    imputer: Settings,
+    model: FittedModel,
+    panel: Panel,
+    seed: int,
+    iterations: int,
+    freeze_trunk: bool,
+) -> FittedModel:
+    """The model with a marginal head, trained from its network; the network stays as it is."""
+    source = _source(imputer, model, panel, seed)
+    bar = _bar(imputer, "fit marginals", iterations)
+    with bar, own_random_numbers(seed, source.device):
+
+        def on_step(loss: float) -> None:
+            bar.set_postfix_str(f"loss {loss:.4f}", refresh=False)
+            bar.update()
+
+        marginals = fit_marginals(
+            model.network,
+            float(model.schedule.n_steps - 1),
+            source,
+            iterations,
+            freeze_trunk=freeze_trunk,
+            on_step=on_step,
+        )
+    return replace(model, marginals=marginals)
+
+
+def _source(imputer: Settings, model: FittedModel, panel: Panel, seed: int) -> ExampleSource:
+    series = [model.scaler.transform(values) for values in panel.values]
+    plan = replace(data_plan(imputer), window_steps=model.window_steps)
+    training, _ = make_sources(series, plan, np.random.default_rng([seed, 1]))
+    device = resolve_device(imputer.device)
+    return ExampleSource(
+        training, imputer.target_strategy, model.anchor, imputer.batch_size, device, seed
+    )
+
+
+def _bar(imputer: Settings, label: str, total: int) -> Any:
+    return tqdm(total=total, desc=label, disable=imputer.verbose == 0)

@@ -1,0 +1,86 @@
+"""Samplers and variances by name, for the model at hand."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from tsimpute.denoiser.heads import OutputHead
+from tsimpute.errors import InputError
+from tsimpute.model import FittedModel
+from tsimpute.samplers.catalogue import SAMPLERS
+from tsimpute.samplers.protocol import ReverseVariance, Sampler
+from tsimpute.samplers.variance import analytic, fixed, large, noise_residual, squared_noise
+
+FREE_VARIANCES: dict[str, ReverseVariance] = {"fixed": fixed, "large": large}
+HEAD_VARIANCES: dict[str, ReverseVariance] = {
+    "crps": noise_residual,
+    "npr": noise_residual,
+    "sn": squared_noise,
+}
+VARIANCES = (*FREE_VARIANCES, "analytic", *HEAD_VARIANCES)
+
+
+@dataclass(frozen=True)
+class Method:
+    """How a chain is walked: sampler, variance, and the head that the variance reads, if any."""
+
+    sampler: Sampler
+    variance: ReverseVariance
+    head: OutputHead | None = None
+
+
+DEFAULT_METHOD = Method(SAMPLERS["ddpm"], fixed)
+
+
+def method_for(model: FittedModel, sampler: str, variance: str) -> Method:
+    """Find a sampler and a variance by their names.
+
+    Raises
+    ------
+    InputError
+        If a name is unknown, or the model lacks what the variance needs; the message says how
+        to get it.
+    """
+    walk = SAMPLERS[known_name("sampler", sampler, SAMPLERS)]
+    known_name("variance", variance, VARIANCES)
+    if variance in FREE_VARIANCES:
+        return Method(walk, FREE_VARIANCES[variance])
+    if variance == "analytic":
+        return Method(walk, analytic(_noise_power(model)))
+    if variance not in model.heads:
+        raise InputError(f"variance={variance!r} needs a head that {_how_to_get(variance)}")
+    return Method(walk, HEAD_VARIANCES[variance], model.heads[variance])
+
+
+def known_name(parameter: str, name: object, names: Iterable[str]) -> str:
+    """The name, if it is one of the names.
+
+    Raises
+    ------
+    InputError
+        If it is not; the message proposes the nearest one and lists all.
+    """
+    known = list(names)
+    if isinstance(name, str) and name in known:
+        return name
+    near = difflib.get_close_matches(str(name), known, n=1)
+    proposal = f"; did you mean {near[0]!r}?" if near else ""
+    raise InputError(f"{parameter}={name!r} is unknown; expected one of {known}{proposal}")
+
+
+def _noise_power(model: FittedModel) -> dict[int, float]:
+    power = model.noise_power
+    if power is None or np.isnan(power[model.grid.index]).any():
+        raise InputError(f"variance='analytic' needs numbers that {_how_to_get('analytic')}")
+    return {int(step): float(power[step]) for step in model.grid.index}
+
+
+def _how_to_get(kind: str) -> str:
+    return (
+        f"this model does not have for its present steps; call fit_variance(X, {kind!r}) on the "
+        f"fitted imputer, or fit with variance={kind!r}"
+    )

@@ -1,0 +1,111 @@
+"""Windows as the network sees them, and the network as samplers see it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from tsimpute.denoiser.heads import OutputHead
+from tsimpute.model import FittedModel
+from tsimpute.panel.windows import cut
+from tsimpute.samplers.protocol import Denoise, Prediction
+from tsimpute.training.batches import Windows
+
+FloatArray = NDArray[np.float64]
+# Of one evaluation of the network: what a processor is busy with, or what an accelerator fills.
+ACTIVATION_BYTES = {"cpu": 96 * 2**20, "cuda": 4 * 2**30, "mps": 2**30}
+
+
+@dataclass(frozen=True)
+class PreparedWindows:
+    """Windows in the network's units: (value - centre) / unit, within [low, high]."""
+
+    windows: Windows
+    shown: Tensor
+    centre: Tensor
+    unit: Tensor
+    low: Tensor
+    high: Tensor
+
+    def unscaled(self, away: Tensor) -> NDArray[np.float32]:
+        """Clamped scaled values of states (N, S, L, K)."""
+        values = self.centre + self.unit * away.clamp(self.low, self.high)
+        return np.asarray(values.cpu().numpy())
+
+
+def prepare(
+    model: FittedModel,
+    series: Sequence[FloatArray],
+    places: Sequence[tuple[int, int]],
+    device: torch.device,
+) -> PreparedWindows:
+    """Cut the windows at places (series, first row) of scaled series."""
+    cuts = [cut(series[i], [start], model.window_steps) for i, start in places]
+    values, is_real = (np.concatenate(parts) for parts in zip(*cuts, strict=True))
+    windows = Windows.from_arrays(values, is_real).to(device)
+    anchor = model.anchor.to(device)
+    frame = anchor.frame(windows.values, windows.observed_mask, windows.padding)
+    centre, unit = frame.centre[:, None], anchor.scale
+    low, high = ((bound.to(device) - centre) / unit for bound in model.clamp_range())
+    return PreparedWindows(windows, frame.shown, centre, unit, low, high)
+
+
+@torch.no_grad()
+def marginal_marks(model: FittedModel, prepared: PreparedWindows) -> Tensor:
+    """Quantiles (N, L, K, n_levels) of what is diffused, in evaluations of bounded memory."""
+    assert model.marginals is not None
+    windows = prepared.windows
+    parts = [
+        model.marginals(prepared.shown[rows], part.observed_mask, part.padding)
+        for rows in _batches(model, windows, len(windows))
+        for part in [windows.take(rows)]
+    ]
+    marks: Tensor = torch.cat(parts)
+    return marks
+
+
+def _batches(model: FittedModel, windows: Windows, n: int) -> list[slice]:
+    """Rows of n windows that fit into one evaluation each."""
+    _, length, k = windows.values.shape
+    row_bytes = 4 * length * k * model.network.config.channels * 12
+    batch = max(1, ACTIVATION_BYTES[windows.values.device.type] // row_bytes)
+    return [slice(first, min(first + batch, n)) for first in range(0, n, batch)]
+
+
+def window_denoiser(
+    model: FittedModel,
+    windows: Windows,
+    condition: Tensor,
+    n_samples: int,
+    head: OutputHead | None = None,
+) -> Denoise:
+    """Denoiser of states (N, S, L, K) for N windows, in evaluations of bounded memory.
+
+    The side information is projected once, for all steps and samples.
+    """
+    network = model.network
+    n, length, k = windows.values.shape
+    side = network.project_side(torch.arange(length, device=windows.values.device))
+    batches = _batches(model, windows, n * n_samples)
+
+    def denoise(x: Tensor, network_step: float, alpha_bar: float) -> Prediction:
+        flat = x.reshape(n * n_samples, length, k)
+        parts = []
+        for rows in batches:
+            window = torch.arange(rows.start, rows.stop, device=flat.device) // n_samples
+            part = windows.take(window)
+            step = torch.full((len(window),), network_step, device=flat.device)
+            trunk = network.trunk(
+                flat[rows], condition[window], part.observed_mask, step, part.padding, side
+            )
+            parts.append((network.noise(trunk), None if head is None else head(trunk)))
+        noise, read = zip(*parts, strict=True)
+        second = None if head is None else torch.cat(read).view(x.shape)
+        return Prediction(torch.cat(noise).view(x.shape), second)
+
+    return denoise

@@ -1,0 +1,73 @@
+"""From stretches of samples to whole arrays: samples, quantiles, medians."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tsimpute.denoiser.quantile_function import interpolation_matrix
+from tsimpute.evaluation.metrics import lower_median
+from tsimpute.evaluation.mixture import mixture_quantiles
+from tsimpute.inference import Stretch
+
+FloatArray = NDArray[np.float64]
+Read = Callable[[Stretch], NDArray[np.floating]]
+
+
+def lay_out(
+    series: Sequence[FloatArray],
+    stretches: Iterable[Stretch],
+    n: int,
+    read: Read,
+    unscale: Callable[[NDArray[np.floating]], FloatArray],
+) -> list[FloatArray]:
+    """Arrays (n, n_times_i, K): what was read from each stretch in the holes, else the values.
+
+    Parameters
+    ----------
+    series : sequence of ndarray (n_times_i, K)
+        In the user's units, NaN where missing.
+    stretches : iterable of Stretch
+    n : int
+        Numbers for each cell.
+    read : callable
+        From a stretch to scaled values (n, rows, K).
+    unscale : callable
+        From scaled values to the user's units.
+    """
+    arrays = [np.repeat(values[None], n, axis=0) for values in series]
+    for part in stretches:
+        rows = arrays[part.series][:, part.start : part.stop]
+        rows[:] = np.where(np.isnan(rows), unscale(read(part)), rows)
+    return arrays
+
+
+def read_samples(part: Stretch) -> NDArray[np.floating]:
+    """The samples as they are."""
+    return part.samples
+
+
+def read_median(part: Stretch) -> NDArray[np.floating]:
+    """Median of the samples, or of the mixture of Gaussians that they stand for."""
+    if part.deviations is None:
+        return np.asarray(lower_median(part.samples, axis=0)[None])
+    return np.asarray(mixture_quantiles(part.samples, part.deviations**2, [0.5]))
+
+
+def quantile_reader(levels: Sequence[float]) -> Read:
+    """Quantiles of the samples, or of the mixture of Gaussians that they stand for."""
+
+    def read(part: Stretch) -> NDArray[np.floating]:
+        if part.deviations is None:
+            return np.asarray(np.quantile(part.samples, levels, axis=0))
+        return np.asarray(mixture_quantiles(part.samples, part.deviations**2, levels))
+
+    return read
+
+
+def head_reader(known: Sequence[float], levels: Sequence[float]) -> Read:
+    """Quantiles from those at the marginal head's levels."""
+    weights = interpolation_matrix(known, levels)
+    return lambda part: np.tensordot(weights, part.samples, axes=1)

@@ -1,0 +1,141 @@
+"""How uncertain the clean values are at each level: heads on the trunk of a frozen network.
+
+The network is run once over many hidden cells at random levels; what its trunk says of them is
+kept, and every kind of variance is learned from that, without another evaluation.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from tsimpute.denoiser.csdi import CSDIDenoiser
+from tsimpute.denoiser.heads import OutputHead
+from tsimpute.diffusion.schedule import TimeGrid
+from tsimpute.training.examples import ExampleSource, noised
+
+HEAD_KINDS = ("crps", "npr", "sn")
+LEAST_VARIANCE = 1e-4  # relative to the head's order of 1: keeps the likelihood finite
+LARGEST_SQUARE = 25.0  # records with impossible values must not rule a head
+UPDATES, BATCH_CELLS, LEARNING_RATE = 600, 1024, 5e-3
+
+
+@dataclass(frozen=True)
+class HiddenCells:
+    """Hidden cells at random levels, and what the network made of them.
+
+    Attributes
+    ----------
+    trunk : Tensor of float32, shape (N, C)
+    noise, predicted : Tensor of float32, shape (N,)
+        True and predicted noise.
+    place : Tensor of int64, shape (N,)
+        Level, as a place on the grid.
+    alpha_bar : Tensor of float32, shape (N,)
+        Of that level.
+    """
+
+    trunk: Tensor
+    noise: Tensor
+    predicted: Tensor
+    place: Tensor
+    alpha_bar: Tensor
+
+
+@torch.no_grad()
+def collect_cells(
+    network: CSDIDenoiser,
+    grid: TimeGrid,
+    source: ExampleSource,
+    n_batches: int,
+    on_step: Callable[[], object] | None = None,
+) -> HiddenCells:
+    """Run the network over `n_batches` examples, each window at a random level of the grid."""
+    generator = torch.Generator().manual_seed(source.seed + 1)
+    levels = torch.from_numpy(grid.alpha_bar)
+    parts = []
+    for example in islice(source.draw(), n_batches):
+        state = noised(example, grid, generator)
+        trunk = network.trunk(
+            state.x, example.shown, example.given_mask, state.step, example.is_real
+        )
+        hidden = example.target_mask
+        window = hidden.nonzero()[:, 0].cpu()
+        place = state.place[window].to(trunk.device)
+        said = (trunk.transpose(1, 2)[hidden], state.noise[hidden], network.noise(trunk)[hidden])
+        parts.append((*said, place, levels.to(trunk)[place]))
+        if on_step is not None:
+            on_step()
+    return HiddenCells(*(torch.cat(part) for part in zip(*parts, strict=True)))
+
+
+def fit_variance_head(kind: str, cells: HiddenCells, seed: int) -> OutputHead:
+    """Train a head on what the trunk said (Bao et al. 2022b).
+
+    Parameters
+    ----------
+    kind : {"crps", "npr", "sn"}
+        "sn": the head is E[eps^2 | x], by squared error, as in the paper. "npr": it is
+        E[(eps - eps_hat)^2 | x] / A, by the likelihood of a Gaussian with that variance, which
+        has the paper's minimiser but weighs relative errors, and the division keeps the head at
+        the order of 1. "crps": the same quantity, by the CRPS of that Gaussian (Gneiting and
+        Raftery 2007, Eq. 20): the width that forecasts best where errors have heavy tails.
+    cells : HiddenCells
+    seed : int
+        Of the order in which cells are seen.
+
+    Returns
+    -------
+    OutputHead
+        In eval mode.
+    """
+    head = OutputHead(cells.trunk.shape[1], positive=True).to(cells.trunk.device)
+    optimiser = torch.optim.Adam(head.parameters(), lr=LEARNING_RATE)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, UPDATES)
+    generator = torch.Generator().manual_seed(seed)
+    relative = (cells.noise - cells.predicted).square() / cells.alpha_bar
+    square = (cells.noise.square() if kind == "sn" else relative).clamp(max=LARGEST_SQUARE)
+    for _ in range(UPDATES):
+        rows = torch.randint(len(square), (BATCH_CELLS,), generator=generator).to(square.device)
+        loss = _LOSSES[kind](head.read(cells.trunk[rows]).squeeze(-1), square[rows]).mean()
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+        schedule.step()
+    return head.eval().requires_grad_(False)
+
+
+def noise_power(cells: HiddenCells, n_levels: int) -> NDArray[np.float64]:
+    """Mean squared predicted noise at each level (Analytic-DPM's Gamma); NaN where unseen."""
+    place = cells.place.cpu().numpy()
+    total = np.bincount(place, cells.predicted.square().double().cpu().numpy(), n_levels)
+    count = np.bincount(place, minlength=n_levels)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+
+def _squared_error(predicted: Tensor, square: Tensor) -> Tensor:
+    return (square - predicted).square()
+
+
+def _likelihood(predicted: Tensor, square: Tensor) -> Tensor:
+    variance = predicted + LEAST_VARIANCE
+    return torch.log(variance) + square / variance
+
+
+def _gaussian_crps(predicted: Tensor, square: Tensor) -> Tensor:
+    deviation = (predicted + LEAST_VARIANCE).sqrt()
+    z = square.sqrt() / deviation
+    density = torch.exp(-0.5 * z.square()) / math.sqrt(2 * math.pi)
+    below = torch.special.ndtr(z)
+    crps: Tensor = deviation * (z * (2 * below - 1) + 2 * density - 1 / math.sqrt(math.pi))
+    return crps
+
+
+_LOSSES = {"crps": _gaussian_crps, "npr": _likelihood, "sn": _squared_error}
