@@ -8,6 +8,7 @@ import pytest
 
 from tsimpute import EDDPMImputer
 from tsimpute.errors import InputError
+from tsimpute.methods import SAMPLER_NAMES
 
 LEVELS = (0.001, 0.05, 0.25, 0.5, 0.75, 0.95, 0.999)
 
@@ -118,6 +119,27 @@ def test_marginals_survive_pruning_and_variance_is_learned_again(imputer):
     assert np.isfinite(other.transform(_table()).to_numpy()).all()
 
 
+@pytest.mark.parametrize("sampler", SAMPLER_NAMES)
+def test_every_sampler_fills_every_hole(imputer, sampler):
+    if sampler in ("ggdm", "tdas"):
+        imputer.fit_sampler(_table(), sampler, iterations=2)
+    choice = {"sampler": sampler, "variance": "fixed"}
+    found = imputer.predict_quantiles(_table(), **choice).values
+    assert np.isfinite(found).all()
+    assert np.all(np.diff(found, axis=0) >= 0)
+    low, high = np.nanmin(_table(), axis=0), np.nanmax(_table(), axis=0)
+    assert np.all((found >= low - 0.3 * (high - low)) & (found <= high + 0.3 * (high - low)))
+    if sampler != "ddpm":
+        plain = imputer.predict_quantiles(_table(), variance="fixed").values
+        assert not np.array_equal(found, plain)
+
+
+def test_ggdm_has_its_own_noise_and_steps(imputer):
+    imputer.fit_sampler(_table(), "ggdm", iterations=1)
+    with pytest.raises(InputError, match="variance='npr' cannot be used with sampler='ggdm'"):
+        imputer.sample(_table(), 2, sampler="ggdm", variance="npr")
+
+
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
@@ -137,6 +159,8 @@ def test_unknown_names_are_refused_before_training(parameters, message):
     [
         ({"variance": "npr"}, "variance='npr' needs a head .* call fit_variance"),
         ({"variance": "analytic"}, "variance='analytic' needs numbers .* call fit_variance"),
+        ({"sampler": "ggdm", "variance": "fixed"}, "sampler='ggdm' needs .* call fit_sampler"),
+        ({"sampler": "tdas"}, "sampler='tdas' needs a temporal spectrum .* call fit_sampler"),
         ({"method": "head"}, "method='head' needs a marginal head.* call fit_marginals"),
     ],
 )
@@ -144,7 +168,17 @@ def test_what_a_model_lacks_is_named_with_how_to_get_it(imputer, choice, message
     model = imputer.model_
     bare = EDDPMImputer(**imputer.get_params())
     bare._adopt(
-        type(model)(**{**vars(model), "heads": {}, "noise_power": None, "marginals": None}), 0
+        type(model)(
+            **{
+                **vars(model),
+                "heads": {},
+                "noise_power": None,
+                "marginals": None,
+                "ggdm": None,
+                "spectrum": None,
+            }
+        ),
+        0,
     )
     with pytest.raises(InputError, match=message):
         bare.predict_quantiles(_table(), **choice)

@@ -19,7 +19,7 @@ from tsimpute.inference import (
     hole_windows,
     sample_holes,
 )
-from tsimpute.methods import VARIANCES, known_name, method_for
+from tsimpute.methods import SAMPLER_NAMES, VARIANCES, known_name, method_for
 from tsimpute.model import FittedModel, resolve_device
 from tsimpute.panel.core import Panel
 from tsimpute.panel.missingness import hide_points
@@ -31,7 +31,6 @@ from tsimpute.readout import (
     read_median,
     read_samples,
 )
-from tsimpute.samplers.catalogue import SAMPLERS
 
 FloatArray = NDArray[np.float64]
 METHODS = ("samples", "head")
@@ -73,7 +72,7 @@ def check_choices(imputer: Fitted) -> None:
     InputError
         Naming the parameter and the names that it knows.
     """
-    known_name("sampler", imputer.sampler, SAMPLERS)
+    known_name("sampler", imputer.sampler, SAMPLER_NAMES)
     known_name("variance", imputer.variance, VARIANCES)
     known_name("start", imputer.start, STARTS)
     known_name("method", imputer.method, METHODS)
@@ -142,7 +141,7 @@ def plan_for(imputer: Fitted, choice: Choice) -> SamplingPlan:
     seed = imputer.seed_
     if choice.random_state is not None:
         seed = int(check_random_state(choice.random_state).randint(2**31 - 1))
-    variance = choice.variance or imputer.variance
+    sampler, variance = choice.sampler or imputer.sampler, choice.variance or imputer.variance
     corrected = known_name("start", imputer.start, STARTS) == "marginals"
     if corrected:
         _need_marginals(imputer.model_, "start='marginals'")
@@ -151,8 +150,8 @@ def plan_for(imputer: Fitted, choice: Choice) -> SamplingPlan:
         seed,
         imputer.overlap,
         resolve_device(imputer.device),
-        method_for(imputer.model_, choice.sampler or imputer.sampler, variance),
-        mixture=variance != "fixed",
+        method_for(imputer.model_, sampler, variance),
+        mixture=variance != "fixed" or sampler == "ggdm",
         antithetic=imputer.antithetic,
         corrected_start=corrected,
     )

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 import numpy as np
+import torch
 from tqdm.auto import tqdm
 
 from tsimpute.fitting import Settings, data_plan, own_random_numbers
-from tsimpute.methods import FREE_VARIANCES, VARIANCES, known_name
+from tsimpute.methods import FITTED_SAMPLERS, FREE_VARIANCES, VARIANCES, known_name
 from tsimpute.model import FittedModel, resolve_device
 from tsimpute.panel.core import Panel
+from tsimpute.samplers.tdas import temporal_spectrum
 from tsimpute.training.examples import ExampleSource
+from tsimpute.training.ggdm import fit_ggdm
 from tsimpute.training.marginals import fit_marginals
 from tsimpute.training.setup import make_sources
 from tsimpute.training.variance_heads import collect_cells, fit_variance_head, noise_power
+
+SPECTRUM_BATCHES = 16  # of windows behind a temporal spectrum
 
 
 def with_variance(
@@ -23,7 +29,7 @@ def with_variance(
 ) -> FittedModel:
     """The model with what a reverse variance needs; the network stays as it is."""
     known_name("kind", kind, [v for v in VARIANCES if v not in FREE_VARIANCES])
-    source = _source(imputer, model, panel, seed)
+    source = training_examples(imputer, model, panel, seed)
     network = model.network.to(source.device)
     with _bar(imputer, f"fit variance {kind!r}", n_batches) as bar:
         cells = collect_cells(network, model.grid, source, n_batches, bar.update)
@@ -36,6 +42,24 @@ def with_variance(
     return replace(model, heads={**model.heads, kind: head})
 
 
+def with_sampler(
+    imputer: Settings, model: FittedModel, panel: Panel, seed: int, kind: str, iterations: int
+) -> FittedModel:
+    """The model with what a fitted sampler needs: GGDM's coefficients or TDAS' spectrum."""
+    known_name("kind", kind, FITTED_SAMPLERS)
+    source = training_examples(imputer, model, panel, seed)
+    if kind == "tdas":
+        examples = list(islice(source.draw(), SPECTRUM_BATCHES))
+        away = torch.cat([example.away for example in examples])
+        observed = torch.cat([example.given_mask | example.target_mask for example in examples])
+        return replace(model, spectrum=temporal_spectrum(away, observed).numpy())
+    with _bar(imputer, "fit sampler 'ggdm'", iterations) as bar:
+        found = fit_ggdm(
+            model.network, model.grid, source, iterations, on_step=lambda loss: bar.update()
+        )
+    return replace(model, ggdm=found)
+
+
 def with_marginals(
     imputer: Settings,
     model: FittedModel,
@@ -45,7 +69,7 @@ def with_marginals(
     freeze_trunk: bool,
 ) -> FittedModel:
     """The model with a marginal head, trained from its network; the network stays as it is."""
-    source = _source(imputer, model, panel, seed)
+    source = training_examples(imputer, model, panel, seed)
     bar = _bar(imputer, "fit marginals", iterations)
     with bar, own_random_numbers(seed, source.device):
 
@@ -64,7 +88,10 @@ def with_marginals(
     return replace(model, marginals=marginals)
 
 
-def _source(imputer: Settings, model: FittedModel, panel: Panel, seed: int) -> ExampleSource:
+def training_examples(
+    imputer: Settings, model: FittedModel, panel: Panel, seed: int
+) -> ExampleSource:
+    """Windows of the training rows with hidden cells, as fitting would cut and hide them."""
     series = [model.scaler.transform(values) for values in panel.values]
     plan = replace(data_plan(imputer), window_steps=model.window_steps)
     training, _ = make_sources(series, plan, np.random.default_rng([seed, 1]))

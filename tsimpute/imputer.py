@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 FloatArray = NDArray[np.float64]
 
 VARIANCE_BATCHES = 100
+SAMPLER_ITERATIONS = 200
 MARGINAL_ITERATIONS = 500
 LEARNED_VARIANCES = ("crps", "npr", "sn", "analytic")
 
@@ -96,7 +97,9 @@ class EDDPMImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # ty
     overlap : float, default=0.5
         Share of a window in common with the next when a long series is filled.
     sampler : str, default="ddpm"
-        How the kept steps are walked: a name of :data:`tsimpute.samplers.catalogue.SAMPLERS`.
+        How the kept steps are walked: "ddpm", "ddim", "dpm-solver-2", "dpm-solver-3",
+        "dpm-solver++2m", "dpm-solver++2m-sde", "unipc", "s-pndm", "f-pndm", "genie", or, after
+        `fit_sampler`, "ggdm" or "tdas".
     variance : {"fixed", "large", "analytic", "crps", "npr", "sn"}, default="crps"
         What the sampler is told of the variance of the clean values. All but "fixed" make
         quantiles those of the mixture of the Gaussians in which the trajectories end; the last
@@ -353,6 +356,37 @@ class EDDPMImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # ty
         panel = self._read(X)
         model, seed = self.model_, self.seed_
         self.model_ = with_variance(self, model, panel, seed, kind, n_batches)
+        return self
+
+    def fit_sampler(
+        self, X: Any, kind: str = "ggdm", *, iterations: int = SAMPLER_ITERATIONS
+    ) -> EDDPMImputer:
+        """Learn what a fitted sampler needs for the present steps; the network is not changed.
+
+        Parameters
+        ----------
+        X : DataFrame, array, DataArray or Dataset
+            Training data with the columns of the fitted model.
+        kind : {"ggdm", "tdas"}, default="ggdm"
+            All coefficients of the sampler, by back-propagating the energy score of samples
+            (Watson et al. 2021); or the data's temporal spectrum (Ma et al. 2022).
+        iterations : int, default=200
+            Of "ggdm", each with 8 windows of 4 samples.
+
+        Returns
+        -------
+        EDDPMImputer
+            Itself; ``sampler=kind`` can now be used.
+
+        Raises
+        ------
+        NotFittedError, InputError
+            Before `fit`; if the data do not fit the model or the kind is unknown.
+        """
+        from tsimpute.heads import with_sampler
+
+        panel, model, seed = self._read(X), self.model_, self.seed_
+        self.model_ = with_sampler(self, model, panel, seed, kind, iterations)
         return self
 
     def fit_marginals(

@@ -7,12 +7,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 from tsimpute.denoiser.heads import OutputHead
 from tsimpute.errors import InputError
 from tsimpute.model import FittedModel
 from tsimpute.samplers.catalogue import SAMPLERS
+from tsimpute.samplers.ggdm import ggdm
 from tsimpute.samplers.protocol import ReverseVariance, Sampler
+from tsimpute.samplers.tdas import tdas
 from tsimpute.samplers.variance import analytic, fixed, large, noise_residual, squared_noise
 
 FREE_VARIANCES: dict[str, ReverseVariance] = {"fixed": fixed, "large": large}
@@ -21,6 +24,8 @@ HEAD_VARIANCES: dict[str, ReverseVariance] = {
     "npr": noise_residual,
     "sn": squared_noise,
 }
+FITTED_SAMPLERS = ("ggdm", "tdas")
+SAMPLER_NAMES = (*SAMPLERS, *FITTED_SAMPLERS)
 VARIANCES = (*FREE_VARIANCES, "analytic", *HEAD_VARIANCES)
 
 
@@ -45,8 +50,11 @@ def method_for(model: FittedModel, sampler: str, variance: str) -> Method:
         If a name is unknown, or the model lacks what the variance needs; the message says how
         to get it.
     """
-    walk = SAMPLERS[known_name("sampler", sampler, SAMPLERS)]
+    known_name("sampler", sampler, SAMPLER_NAMES)
     known_name("variance", variance, VARIANCES)
+    if sampler == "ggdm":
+        return Method(_fitted_ggdm(model, variance), fixed)
+    walk = _fitted_tdas(model) if sampler == "tdas" else SAMPLERS[sampler]
     if variance in FREE_VARIANCES:
         return Method(walk, FREE_VARIANCES[variance])
     if variance == "analytic":
@@ -70,6 +78,31 @@ def known_name(parameter: str, name: object, names: Iterable[str]) -> str:
     near = difflib.get_close_matches(str(name), known, n=1)
     proposal = f"; did you mean {near[0]!r}?" if near else ""
     raise InputError(f"{parameter}={name!r} is unknown; expected one of {known}{proposal}")
+
+
+def _fitted_ggdm(model: FittedModel, variance: str) -> Sampler:
+    if variance != "fixed":
+        raise InputError(
+            f"variance={variance!r} cannot be used with sampler='ggdm', which has learned its "
+            f"own noise; pass variance='fixed'"
+        )
+    found = model.ggdm
+    if found is None or not np.array_equal(found.alpha_bar, model.grid.alpha_bar):
+        raise InputError(_sampler_missing("ggdm", "coefficients"))
+    return ggdm(found)
+
+
+def _fitted_tdas(model: FittedModel) -> Sampler:
+    if model.spectrum is None:
+        raise InputError(_sampler_missing("tdas", "a temporal spectrum"))
+    return tdas(torch.from_numpy(model.spectrum))
+
+
+def _sampler_missing(name: str, what: str) -> str:
+    return (
+        f"sampler={name!r} needs {what} that this model does not have for its present steps; "
+        f"call fit_sampler(X, {name!r}) on the fitted imputer"
+    )
 
 
 def _noise_power(model: FittedModel) -> dict[int, float]:

@@ -16,6 +16,7 @@ from tsimpute.denoiser.marginals import MarginalNetwork
 from tsimpute.diffusion.schedule import NoiseSchedule, TimeGrid
 from tsimpute.errors import InputError
 from tsimpute.panel.scaling import FeatureScaler
+from tsimpute.samplers.ggdm import Coefficients
 
 CLAMP_WIDENING = 0.25  # of the training range, on either side
 
@@ -47,6 +48,10 @@ class FittedModel:
         Analytic-DPM's mean squared predicted noise by original step, NaN where not measured.
     marginals : MarginalNetwork, optional
         Marginal distributions in one evaluation.
+    ggdm : Coefficients, optional
+        Fitted coefficients of the sampler "ggdm" for the levels of `grid`.
+    spectrum : ndarray of float64, shape (window_steps // 2 + 1, K), optional
+        Temporal spectrum of what is diffused, for the sampler "tdas".
     """
 
     network: CSDIDenoiser
@@ -60,6 +65,8 @@ class FittedModel:
     heads: Mapping[str, OutputHead] = field(default_factory=dict)
     noise_power: NDArray[np.float64] | None = None
     marginals: MarginalNetwork | None = None
+    ggdm: Coefficients | None = None
+    spectrum: NDArray[np.float64] | None = None
 
     @property
     def modules(self) -> tuple[torch.nn.Module, ...]:

@@ -40,6 +40,7 @@ from tsimpute.diffusion.schedule import NoiseSchedule
 from tsimpute.errors import InputError, ModelFileError
 from tsimpute.model import FittedModel
 from tsimpute.panel.scaling import FeatureScaler
+from tsimpute.samplers.ggdm import Coefficients
 
 if TYPE_CHECKING:
     from tsimpute.imputer import EDDPMImputer
@@ -223,6 +224,8 @@ def _schedule(model: FittedModel) -> dict[str, Any]:
         "kept_alpha_bar": model.grid.alpha_bar.tolist(),
         "kept_network_step": model.grid.network_step.tolist(),
         "noise_power": _with_nulls(model.noise_power),
+        "ggdm": None if model.ggdm is None else model.ggdm.to_dict(),
+        "spectrum": None if model.spectrum is None else model.spectrum.tolist(),
     }
 
 
@@ -322,6 +325,8 @@ def _with_heads(
         heads=heads,
         noise_power=None if power is None else np.array(power, dtype=np.float64),
         marginals=marginals,
+        ggdm=Coefficients.from_dict(stored["ggdm"]) if stored.get("ggdm") else None,
+        spectrum=np.array(stored["spectrum"]) if stored.get("spectrum") else None,
     )
     if (path / "heads.safetensors").is_file():
         everything = _heads(model).eval().requires_grad_(False)

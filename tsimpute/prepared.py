@@ -52,6 +52,10 @@ def prepare(
     frame = anchor.frame(windows.values, windows.observed_mask, windows.padding)
     centre, unit = frame.centre[:, None], anchor.scale
     low, high = ((bound.to(device) - centre) / unit for bound in model.clamp_range())
+    # What the network says of given cells means nothing; some samplers mix cells over time.
+    known = ((windows.values - frame.centre) / unit)[:, None]
+    free = (~windows.observed_mask & windows.is_real[..., None])[:, None]
+    low, high = (torch.where(free, bound, known) for bound in (low, high))
     return PreparedWindows(windows, frame.shown, centre, unit, low, high)
 
 

@@ -1,0 +1,225 @@
+"""Healthcare (PhysioNet 2012), official CSDI weights: samplers, variances and steps, no training.
+
+    python benchmarks/accuracy/samplers.py --stays 40 --samples 16
+
+Each row asks for the protocol's 19 quantiles, as a user would, of the same hidden cells. With a
+variance other than "fixed" they are those of the mixture of the Gaussians in which the
+trajectories end. The variance heads are trained once, on the training stays, with the network
+frozen. `naive` is what the published tables printed as DDPM at few steps: the noise of single
+steps with the levels of the whole chain, which fit together at no step but the first.
+
+Rows are written one by one, so that the script can be stopped and started again. Standardised
+units; protocol of CSDI. Needs TSIMPUTE_DATA.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from healthcare import WELL_PLACED, Data, official, read_data
+from records import CACHE, RESULTS, add_row, circumstances, has_row
+
+from tsimpute import EDDPMImputer, load
+from tsimpute.diffusion.schedule import TimeGrid, make_schedule
+from tsimpute.diffusion.step_selection import quadratic_steps, uniform_steps
+from tsimpute.errors import InputError
+from tsimpute.evaluation.metrics import CRPS_LEVELS, quantile_crps_from_quantiles
+from tsimpute.heads import training_examples
+from tsimpute.panel.containers import read_panel
+from tsimpute.samplers.catalogue import SAMPLERS
+from tsimpute.samplers.protocol import (
+    Callback,
+    Denoise,
+    DrawNoise,
+    ReverseVariance,
+    StepRecord,
+    clean_values,
+)
+from tsimpute.training.variance_heads import (
+    HEAD_KINDS,
+    collect_cells,
+    fit_variance_head,
+    noise_power,
+)
+
+FILE = RESULTS / "samplers.csv"
+KEY = ["missing", "fold", "sampler", "variance", "placement", "kept", "antithetic", "n_stays"]
+KEY += ["n_samples", "seed"]
+SCHEDULE = make_schedule()
+HEAD_BATCHES = 150
+LEARNED_PLACES = {1: [27], 2: [14, 29], 3: [11, 18, 29]}  # found by EDDPM's guarded rule
+
+
+def naive(
+    denoise: Denoise,
+    x: torch.Tensor,
+    grid: TimeGrid,
+    variance: ReverseVariance,
+    draw_noise: DrawNoise | None = None,
+    callback: Callback | None = None,
+) -> torch.Tensor:
+    """Ancestral steps with the beta of the single step and the level of the whole chain."""
+    for j in reversed(range(len(grid))):
+        t = int(grid.index[j])
+        level, beta = float(SCHEDULE.alpha_bar[t]), float(SCHEDULE.beta[t])
+        noise = denoise(x, float(t), level).noise
+        before, x = x, (x - beta / math.sqrt(1 - level) * noise) / math.sqrt(1 - beta)
+        if j > 0:
+            cleaner = float(SCHEDULE.alpha_bar[t - 1])
+            fresh = torch.randn_like(x) if draw_noise is None else draw_noise()
+            x = x + math.sqrt(beta * (1 - cleaner) / (1 - level)) * fresh
+        if callback is not None:
+            callback(StepRecord(j, x, clean_values(before, noise, level)))
+    return x
+
+
+def with_heads(data: Data, options: argparse.Namespace) -> EDDPMImputer:
+    """The official weights with every variance head, from the cache or trained now."""
+    saved = CACHE / "samplers" / f"heads-fold{options.fold}-seed{options.seed}"
+    if saved.exists():
+        return load(saved, device=options.device)
+    imputer = official(options)
+    model = imputer.model_
+    source = training_examples(imputer, model, read_panel(data.values[data.train]), options.seed)
+    network = model.network.to(source.device)
+    cells = collect_cells(network, model.grid, source, HEAD_BATCHES)
+    torch.manual_seed(options.seed)
+    heads = {kind: fit_variance_head(kind, cells, options.seed) for kind in HEAD_KINDS}
+    power = noise_power(cells, len(model.grid))
+    imputer.model_ = replace(model, heads=heads, noise_power=power)
+    imputer.save(saved)
+    return imputer
+
+
+def places(n_steps: int) -> dict[str, list[int]]:
+    """Kept steps by the way that they were chosen."""
+    by_hand = {"by hand": WELL_PLACED[n_steps]} if n_steps in WELL_PLACED else {}
+    learned = {"learned": LEARNED_PLACES[n_steps]} if n_steps in LEARNED_PLACES else {}
+    spaced = {
+        "uniform": uniform_steps(50, n_steps).tolist(),
+        "quadratic": quadratic_steps(50, n_steps).tolist(),
+    }
+    return by_hand | learned | spaced
+
+
+def wanted(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """Sampler, variance, placement and kept steps of every row, cheap ones first."""
+    variances = {"ddpm": ["fixed", "large", "analytic", "crps", "npr", "sn"]}
+    variances["ddim"] = ["fixed", "crps", "npr", "sn"]
+    for n_steps in options.steps:
+        for placement, kept in places(n_steps).items():
+            if placement not in options.placements:
+                continue
+            for sampler in options.samplers:
+                for variance in variances.get(sampler, ["fixed", "crps"]):
+                    if sampler == "naive" and variance != "fixed":
+                        continue
+                    best = (sampler, variance) == ("ddpm", "crps")
+                    for paired in [False, True] if best else [False]:
+                        yield {
+                            "sampler": sampler,
+                            "variance": variance,
+                            "placement": placement,
+                            "kept": " ".join(map(str, kept)),
+                            "antithetic": paired,
+                        }
+
+
+def scores(quantiles: np.ndarray, truth: np.ndarray) -> dict[str, float]:
+    """Scores of the protocol from its 19 quantiles (19, N) and the true values (N,)."""
+    error = quantiles[9] - truth
+
+    def within(low: int, high: int) -> np.ndarray:
+        return (quantiles[low] <= truth) & (truth <= quantiles[high])
+
+    everywhere = np.ones(truth.shape, dtype=bool)
+    return {
+        "crps": quantile_crps_from_quantiles(quantiles, CRPS_LEVELS, truth, everywhere),
+        "mae": float(np.abs(error).mean()),
+        "rmse": float(np.square(error).mean() ** 0.5),
+        "coverage_50": float(within(4, 14).mean()),
+        "coverage_90": float(within(0, 18).mean()),
+        "n": truth.size,
+    }
+
+
+def run_row(
+    row: dict[str, Any], imputer: EDDPMImputer, data: Data, options: argparse.Namespace
+) -> dict[str, Any]:
+    """Ask for the quantiles of one row and score them; network evaluations are counted."""
+    stays = data.test[: options.stays]
+    full, windows_seen = imputer.model_, []
+    grid = full.schedule.respaced([int(step) for step in row["kept"].split()])
+    imputer.model_ = replace(full, grid=grid)
+    imputer.set_params(antithetic=row["antithetic"], overlap=0.0)
+    counter = full.network.skip_projection.register_forward_hook(
+        lambda module, inputs, output: windows_seen.append(len(output))
+    )
+    hidden = np.where(data.target[stays], np.nan, data.values[stays])
+    choice = {"sampler": row["sampler"], "variance": row["variance"]}
+    begun = time.perf_counter()
+    try:
+        found = imputer.predict_quantiles(
+            hidden,
+            CRPS_LEVELS,
+            n_samples=options.samples,
+            random_state=options.seed,
+            **choice,
+        ).values
+    finally:
+        counter.remove()
+        imputer.model_ = full
+    seconds = round(time.perf_counter() - begun, 1)
+    target = data.target[stays]
+    answer = scores(found[:, target], data.values[stays][target])
+    return answer | {"nfe_per_window": sum(windows_seen) / len(stays), "seconds": seconds}
+
+
+def main() -> None:
+    """Run all rows that the result file does not have yet."""
+    SAMPLERS["naive"] = naive
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--missing", type=float, default=0.1)
+    parser.add_argument("--fold", type=int, default=0)
+    parser.add_argument("--stays", type=int, default=40, help="test stays")
+    parser.add_argument("--samples", type=int, default=16)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--steps", type=int, nargs="+", default=[1, 2, 3, 5, 10, 20, 25, 50])
+    parser.add_argument("--samplers", nargs="+", default=list(SAMPLERS))
+    parser.add_argument("--placements", nargs="+", default=["by hand", "uniform", "quadratic"])
+    parser.add_argument("--threads", type=int, default=0)
+    parser.add_argument("--device", default="auto")
+    options = parser.parse_args()
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    circumstances()
+    data = read_data(options.missing, options.fold)
+    imputer = with_heads(data, options)
+    for row in wanted(options):
+        asked = {"missing": options.missing, "fold": options.fold, **row, "n_stays": options.stays}
+        asked |= {"n_samples": options.samples, "seed": options.seed}
+        if has_row(FILE, asked):
+            continue
+        try:
+            found = run_row(row, imputer, data, options)
+        except InputError as error:
+            print(f"{row}: {error}", flush=True)
+            continue
+        add_row(FILE, asked | found | circumstances(), KEY)
+        print(
+            f"{row['sampler']:18s} {row['variance']:8s} {row['kept']:15s} "
+            f"pairs {row['antithetic']}: CRPS {found['crps']:.4f} MAE {found['mae']:.4f} "
+            f"90 % {found['coverage_90']:.3f}",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()
