@@ -98,7 +98,7 @@ def test_quadratic_steps_of_known_chains(n_kept, top, expected):
 
 @pytest.mark.parametrize("rule", [uniform_steps, quadratic_steps])
 @given(st.integers(1, 60), st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_rules_give_distinct_steps_of_the_chain_that_end_at_the_top(rule, n_steps, data):
     n_kept = data.draw(st.integers(1, n_steps))
     top = data.draw(st.integers(n_kept - 1, n_steps - 1) | st.none())

@@ -41,9 +41,8 @@ def mixture_quantiles(mean: ArrayLike, spread: ArrayLike, levels: Sequence[float
     the level on a whole interval, as between components too far apart to touch, it is the middle
     of that interval.
 
-    A component with spread 0 is a point mass. A cell with nothing but point masses holds plain
-    samples: there the quantile is interpolated linearly between them, as `numpy.quantile` and
-    the other scores do.
+    A component with spread 0 is a point mass. A cell of point masses only holds plain samples:
+    there the quantile is interpolated linearly, as by `numpy.quantile` and the other scores.
 
     Parameters
     ----------
@@ -68,8 +67,8 @@ def mixture_quantiles(mean: ArrayLike, spread: ArrayLike, levels: Sequence[float
     centres, variances = _checked_mixture(mean, spread)
     wanted = checked_levels(levels)
     result = np.empty((len(wanted), *centres.shape[1:]))
-    n_numbers = _BLOCK_SHARE * len(centres)
-    for cells in cell_blocks(np.arange(result[0].size), n_numbers, centres.shape[1:]):
+    every_cell = np.arange(result[0].size)
+    for cells in cell_blocks(every_cell, _BLOCK_SHARE * len(centres), centres.shape[1:]):
         mu, variance = (part[:, *cells].astype(np.float64) for part in (centres, variances))
         result[:, *cells] = _block_quantiles(mu, _deviations(mu, variance), wanted)
     return result
@@ -131,11 +130,9 @@ def _target_mixtures(
 ) -> Iterator[tuple[FloatArray, FloatArray, FloatArray]]:
     """Means and variances (S, cells) and truth (cells,) of the target cells, in blocks."""
     centres, variances = _checked_mixture(mean, spread)
-    for (mu, values), (variance, _) in zip(
-        target_blocks(centres, truth, target_mask, "mean"),
-        target_blocks(variances, truth, target_mask, "spread"),
-        strict=True,
-    ):
+    means = target_blocks(centres, truth, target_mask, "mean")
+    spreads = target_blocks(variances, truth, target_mask, "spread")
+    for (mu, values), (variance, _) in zip(means, spreads, strict=True):
         _deviations(mu, variance)
         yield mu, variance, values
 
@@ -146,8 +143,7 @@ def _block_quantiles(
     """Quantiles (n_levels, cells) of mixtures (S, cells), in ascending order of the levels."""
     result = np.full((len(levels), mean.shape[1]), np.nan)
     known = ~np.isnan(mean + deviation).any(axis=0)
-    mixed = known & (deviation > 0).any(axis=0)
-    plain = known & ~mixed
+    mixed, plain = known & (deviation > 0).any(axis=0), known & ~deviation.any(axis=0)
     result[:, plain] = sorted_quantiles(np.sort(mean[:, plain], axis=0), levels)
     for row, level in enumerate(levels):
         result[row, mixed] = _solve(mean[:, mixed], deviation[:, mixed], level)
@@ -186,7 +182,7 @@ class _Search:
 
 def _start(mean: FloatArray, deviation: FloatArray, level: float) -> _Search:
     """Bracket between the components' own quantiles, and the quantile of equal moments."""
-    own = mean + ndtri(level) * deviation
+    own = mean + ndtri(level) * deviation  # the ends are moved outwards to try masses on them
     low, high = np.nextafter(own.min(axis=0), -np.inf), np.nextafter(own.max(axis=0), np.inf)
     width = np.sqrt(np.square(deviation).mean(axis=0) + mean.var(axis=0))
     point = np.clip(mean.mean(axis=0) + ndtri(level) * width, low, high)
@@ -196,7 +192,7 @@ def _start(mean: FloatArray, deviation: FloatArray, level: float) -> _Search:
 def _advance(search: _Search, level: float) -> tuple[_Search, BoolArray]:
     """Evaluate the trial points, narrow the brackets, choose new points; tell which are final.
 
-    Newton's method; where it leaves the bracket or its steps fail to halve, bisection.
+    By Newton's method, or by bisection where that leaves the bracket or fails to halve its steps.
     """
     below, at_point, density = _excess(search, level)
     reached = below + at_point
@@ -232,10 +228,8 @@ def _excess(search: _Search, level: float) -> tuple[FloatArray, FloatArray, Floa
         score = np.abs(gap) / search.deviation
         tail = ndtr(-score)
         bell = np.exp(-0.5 * score * score) / search.deviation
-    at_point = np.zeros(gap.shape[1])
-    if mass.any():
-        tail[mass] = bell[mass] = 0.0
-        at_point += (mass & (gap == 0)).sum(axis=0)
+    tail[mass] = bell[mass] = 0.0
+    at_point = (mass & (gap == 0)).sum(axis=0)
     below = (gap < 0).sum(axis=0) - target + np.copysign(tail, gap).sum(axis=0)
     return below, at_point, bell.sum(axis=0) / _SQRT_TWO_PI
 
@@ -262,9 +256,8 @@ def _middle_of_flat(search: _Search, reached: FloatArray) -> FloatArray:
 
 def _crps_sum(mean: FloatArray, variance: FloatArray, values: FloatArray) -> float:
     """Sum over cells of the mixtures' CRPS, in slices that fit the processor's cache."""
-    n = len(mean)
+    n, total = len(mean), 0.0
     step = max(1, _CACHED_NUMBERS // n)
-    total = 0.0
     for start in range(0, values.size, step):
         mu, var = mean[:, start : start + step], variance[:, start : start + step]
         total += _mean_distance(mu - values[start : start + step], var).sum() / n
@@ -281,8 +274,8 @@ def _mean_distance(gap: FloatArray, variance: FloatArray) -> FloatArray:
     size = np.abs(gap)
     with np.errstate(all="ignore"):  # without variance the ratio is infinite or 0 / 0
         score = size / deviation
-        distance = 2 * deviation * np.exp(-0.5 * score * score) / _SQRT_TWO_PI
-        distance += size * (1 - 2 * ndtr(-score))
+        bell = np.exp(-0.5 * score * score) / _SQRT_TWO_PI
+        distance = 2 * deviation * bell + size * (1 - 2 * ndtr(-score))
     return np.where(deviation > 0, distance, size)
 
 
@@ -293,9 +286,8 @@ def _checked_mixture(mean: ArrayLike, spread: ArrayLike) -> tuple[NDArray[Any], 
     try:
         return centres, np.broadcast_to(variances, centres.shape)
     except ValueError:
-        raise InputError(
-            f"spread: got shape {variances.shape}, expected the mean's {centres.shape}"
-        ) from None
+        expected = f"expected the mean's {centres.shape}"
+        raise InputError(f"spread: got shape {variances.shape}, {expected}") from None
 
 
 def _deviations(mean: FloatArray, spread: FloatArray) -> FloatArray:
