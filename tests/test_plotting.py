@@ -134,6 +134,44 @@ def test_quality_draws_a_line_for_each_method_on_given_axes():
         plotting.plot_quality(table.assign(n_steps=0), "n_steps", "crps", "method")
 
 
+def _survey() -> pd.DataFrame:
+    columns = {
+        "sampler": ["ddpm", "ddpm", "ddpm", "ddim"],
+        "variance": ["fixed", "fixed", "fixed", "npr"],
+        "steps": [1, 5, 5, 3],
+        "n_samples": [8, 8, 16, 8],
+        "nfe_per_window": [8, 40, 80, 24],
+        "crps": [0.6, 0.5, 0.55, 0.3],
+    }
+    return pd.DataFrame({**columns, "pareto": [True, False, False, True]})
+
+
+def test_speed_quality_rings_the_front_and_draws_each_methods_own_best(tmp_path):
+    path = tmp_path / "picture.png"
+    figure = plotting.plot_speed_quality(_survey(), path=path)
+    (axes,) = figure.axes
+    assert path.stat().st_size > 1000
+    assert axes.get_xscale() == "log"
+    lines = {line.get_label(): line.get_xdata().tolist() for line in axes.get_lines()}
+    assert lines["ddpm, fixed"] == [8, 40]  # (5, 16) is dearer and worse than (5, 8)
+    assert lines["ddim, npr"] == [24]
+    assert lines["Pareto front"] == [8, 24]
+    assert [text.get_text() for text in axes.texts] == ["1 × 8", "3 × 8"]
+    assert len(axes.get_lines()[0].get_xdata()) == 4  # every setting is a dot
+    assert _labels(axes) == ["ddpm, fixed", "ddim, npr", "Pareto front"]
+    with pytest.raises(InputError, match=r"expected also \['pareto'\]"):
+        plotting.plot_speed_quality(_survey().drop(columns="pareto"))
+
+
+def test_step_importance_is_a_bar_in_per_cent_at_each_step():
+    table = pd.DataFrame({"change": [-0.01, 0.5]}, index=pd.Index([4, 40], name="step"))
+    (axes,) = plotting.plot_step_importance(table).axes
+    assert [bar.get_height() for bar in axes.patches] == pytest.approx([-1, 50])
+    assert [bar.get_x() + bar.get_width() / 2 for bar in axes.patches] == pytest.approx([4, 40])
+    with pytest.raises(InputError, match=r"expected also \['change'\]"):
+        plotting.plot_step_importance(pd.DataFrame({"step": [1]}))
+
+
 def test_no_global_figure_is_left(schedule):
     plotting.plot_step_schedule(schedule)
     pyplot = sys.modules.get("matplotlib.pyplot")

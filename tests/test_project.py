@@ -29,10 +29,11 @@ LAYERS = (
     ("denoiser", "samplers"),
     ("training", "evaluation"),
     ("settings", "noise", "coupling", "model", "pretrained", "fitting"),
-    ("methods", "heads", "prepared", "inference", "readout", "batching", "answers", "exploration"),
+    ("methods", "heads", "prepared", "inference", "readout", "batching", "answers"),
+    ("exam", "respacing", "exploration"),
     ("imputer",),
     ("persistence", "parallel", "plotting", "datasets"),
-    ("cli", "demo", "__main__"),
+    ("client", "cli", "demo", "__main__"),
 )
 RANK = {part: rank for rank, parts in enumerate(LAYERS) for part in parts}
 

@@ -661,6 +661,127 @@ class EDDPMImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # ty
         check_is_fitted(self)
         return read_panel(X).aligned_to(self.model_.feature_names, self.n_features_in_)
 
+    # ---- choosing how to sample ------------------------------------------------------------
+
+    def respace(self, method: str = "uniform", n_steps: int = 5, X: Any = None) -> EDDPMImputer:
+        """A fitted imputer with fewer of this one's steps, without training.
+
+        The network is shared and this imputer keeps its steps.
+
+        Parameters
+        ----------
+        method : {"uniform", "quadratic", "elbo", "analytic", "align"}, default="uniform"
+            Evenly or quadratically spaced; or by the network's errors: dynamic programming on
+            the ELBO (Watson et al. 2021b) or with Analytic-DPM's variances (Bao et al. 2022a),
+            or align-your-steps (Sabour et al. 2024).
+        n_steps : int, default=5
+            1 to the number of steps that the model has.
+        X : DataFrame, array, DataArray or Dataset, optional
+            What the last three methods measure the errors on, in 16 windows; best not the
+            training data.
+
+        Returns
+        -------
+        EDDPMImputer
+            Another imputer.
+
+        Raises
+        ------
+        NotFittedError, InputError
+            Before `fit`; if the method is unknown, there are not so many steps, or X is needed.
+        """
+        from tsimpute.respacing import respaced
+
+        check_is_fitted(self)
+        panel = None if X is None else self._read(X)
+        model = respaced(self, self.model_, method, n_steps, panel, self.seed_)
+        other = type(self)(**{**self.get_params(), "kept_steps": n_steps})
+        return other._adopt(model, self.seed_, self.history_, self.keep_prob_history_)
+
+    def step_importance(
+        self, X: Any, *, hidden_fraction: float = 0.1, max_windows: int | None = 16
+    ) -> pd.DataFrame:
+        """How the CRPS changes when each single kept step is left out (EDDPM, Figure 1).
+
+        Parameters
+        ----------
+        X : DataFrame, array, DataArray or Dataset
+            Some observed cells are hidden and scored, the same ones in each chain.
+        hidden_fraction : float, default=0.1
+            Share of the observed cells that is hidden.
+        max_windows : int, default=16
+            Windows that are sampled at most; None: all.
+
+        Returns
+        -------
+        DataFrame, indexed by `step`, the original 0-based diffusion step
+            `crps_without`, normalised, in standardised units, and `change`, relative to all
+            steps: above 0 where the step helps. The CRPS of all steps is ``attrs["crps"]``. For
+            a picture: `tsimpute.plotting.plot_step_importance`.
+
+        Raises
+        ------
+        NotFittedError, InputError
+            As in `transform`; also if there is one step only.
+        """
+        from tsimpute import exploration
+
+        return exploration.step_importance(self, self._read(X), hidden_fraction, max_windows)
+
+    def speed_quality(
+        self,
+        X: Any,
+        *,
+        steps: Sequence[int] | None = None,
+        samplers: Sequence[str] | None = None,
+        variances: Sequence[str] | None = None,
+        n_samples: Sequence[int] = (8, 16, 32),
+        spacing: str = "uniform",
+        hidden_fraction: float = 0.1,
+        max_windows: int | None = 16,
+    ) -> pd.DataFrame:
+        """CRPS, coverage and cost of many ways to sample, to choose from.
+
+        Parameters
+        ----------
+        X : DataFrame, array, DataArray or Dataset
+            Some observed cells are hidden and scored, the same ones in each row.
+        steps : sequence of int, optional
+            Default: 1, 2, 3, 5, 10, 20, … and all that the model has.
+        samplers : sequence of str, optional
+            Default: the imputer's own, "ddpm", "ddim", "dpm-solver++2m", "unipc", and what was
+            fitted for this model.
+        variances : sequence of str, optional
+            Default: all that the model can use, but for "large".
+        n_samples : sequence of int, default=(8, 16, 32)
+        spacing : str, default="uniform"
+            How steps are chosen: a method of `respace`.
+        hidden_fraction : float, default=0.1
+            Share of the observed cells that is hidden.
+        max_windows : int, default=16
+            Windows that are sampled at most; None: all.
+
+        Returns
+        -------
+        DataFrame, one row a setting
+            `sampler`, `variance`, `steps`, `n_samples`, `nfe_per_window` (network evaluations
+            for all samples of a window), `crps` in standardised units, `coverage_50`,
+            `coverage_90`, `seconds`, and `pareto`: no other row has a lower CRPS for as few
+            evaluations. For a picture: `tsimpute.plotting.plot_speed_quality`.
+
+        Raises
+        ------
+        NotFittedError, InputError
+            As in `transform`; if a name is unknown, a named setting does not fit the model, or
+            it has fewer steps.
+        """
+        from tsimpute import exploration
+
+        survey = exploration.Survey(
+            steps, samplers, variances, n_samples, spacing, hidden_fraction, max_windows
+        )
+        return exploration.speed_quality(self, self._read(X), survey)
+
     # ---- what was learned ------------------------------------------------------------------
 
     @property

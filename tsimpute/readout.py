@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,15 +34,25 @@ def lay_out(
     n : int
         Numbers for each cell.
     read : callable
-        From a stretch to scaled values (n, rows, K).
+        From a stretch of holes alone, whose arrays are (S, n_holes), to scaled values
+        (n, n_holes).
     unscale : callable
         From scaled values to the user's units.
     """
     arrays = [np.repeat(values[None], n, axis=0) for values in series]
     for part in stretches:
         rows = arrays[part.series][:, part.start : part.stop]
-        rows[:] = np.where(np.isnan(rows), unscale(read(part)), rows)
+        hole = np.isnan(series[part.series][part.start : part.stop])
+        found = np.zeros(rows.shape)
+        found[:, hole] = read(_cells(part, hole))
+        rows[:] = np.where(hole, unscale(found), rows)
     return arrays
+
+
+def _cells(part: Stretch, hole: NDArray[np.bool_]) -> Stretch:
+    """The same stretch with nothing but its holes, (S, n_holes)."""
+    deviations = None if part.deviations is None else part.deviations[:, hole]
+    return replace(part, samples=part.samples[:, hole], deviations=deviations)
 
 
 def read_samples(part: Stretch) -> NDArray[np.floating]:

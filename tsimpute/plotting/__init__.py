@@ -8,6 +8,7 @@ The colours are those of Okabe and Ito, which colour-blind readers can tell apar
 from __future__ import annotations
 
 from tsimpute.plotting.curves import plot_loss_curves, plot_quality
+from tsimpute.plotting.exploration import plot_speed_quality, plot_step_importance
 from tsimpute.plotting.imputation import plot_imputation
 from tsimpute.plotting.steps import plot_keep_prob_history, plot_step_schedule
 
@@ -16,5 +17,7 @@ __all__ = [
     "plot_keep_prob_history",
     "plot_loss_curves",
     "plot_quality",
+    "plot_speed_quality",
+    "plot_step_importance",
     "plot_step_schedule",
 ]

@@ -1,0 +1,246 @@
+"""What the steps of a fitted model are worth, and what its settings cost: tables to choose from."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from itertools import product
+from time import perf_counter
+from typing import Any, Protocol
+
+import numpy as np
+import pandas as pd
+
+from tsimpute.answers import Choice, Fitted, plan_for
+from tsimpute.errors import InputError
+from tsimpute.evaluation.pareto import pareto_front
+from tsimpute.exam import Exam, ExamPlan, make_exam
+from tsimpute.fitting import Settings
+from tsimpute.inference import SamplingPlan
+from tsimpute.methods import FITTED_SAMPLERS, VARIANCES, method_for
+from tsimpute.model import FittedModel
+from tsimpute.panel.core import Panel
+from tsimpute.respacing import respaced, with_steps
+from tsimpute.samplers.wrapped import counting, on_longer_noise
+
+USUAL_STEPS = (1, 2, 3, 5, 10, 20, 50, 100, 200, 500, 1000)
+# One that adds noise and three that do not, each at one evaluation a step; others where named.
+USUAL_SAMPLERS = ("ddpm", "ddim", "dpm-solver++2m", "unipc")
+# "large" only where it is named: as variance of the last of few steps it is far too wide.
+USUAL_VARIANCES = tuple(name for name in VARIANCES if name != "large")
+MAX_WINDOWS = 16
+
+OnSteps = Callable[[int], object]
+Row = tuple[dict[str, Any], FittedModel, SamplingPlan]
+
+
+class Explored(Fitted, Settings, Protocol):
+    """What exploring reads of an imputer."""
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What `speed_quality` tries.
+
+    Attributes
+    ----------
+    steps : sequence of int, optional
+        Default: 1, 2, 3, 5, 10, 20, … and all.
+    samplers : sequence of str, optional
+        Default: the imputer's own, `USUAL_SAMPLERS`, and what was fitted for this model.
+    variances : sequence of str, optional
+        Default: all that the model can use, but for "large".
+    n_samples : sequence of int
+    spacing : str
+        How steps are chosen: a method of :func:`tsimpute.respacing.respaced`.
+    hidden_fraction : float
+        Share of the observed cells that is hidden.
+    max_windows : int, optional
+        Windows that are sampled at most; None: all.
+    """
+
+    steps: Sequence[int] | None = None
+    samplers: Sequence[str] | None = None
+    variances: Sequence[str] | None = None
+    n_samples: Sequence[int] = (8, 16, 32)
+    spacing: str = "uniform"
+    hidden_fraction: float = 0.1
+    max_windows: int | None = MAX_WINDOWS
+
+
+def step_importance(
+    imputer: Explored,
+    panel: Panel,
+    hidden_fraction: float = 0.1,
+    max_windows: int | None = MAX_WINDOWS,
+) -> pd.DataFrame:
+    """CRPS without each single step (EDDPM, Zhang et al. 2024, Figure 1).
+
+    All chains see the same hidden cells, and the same noise at the same levels.
+
+    Parameters
+    ----------
+    imputer : Explored
+        Its own sampler, variance and number of samples are used.
+    panel : Panel
+    hidden_fraction : float, default=0.1
+        Share of the observed cells that is hidden.
+    max_windows : int, default=16
+        Windows that are sampled at most; None: all.
+
+    Returns
+    -------
+    DataFrame, indexed by `step`, the original 0-based diffusion step
+        Columns `crps_without`, the normalised CRPS in scaled units, and `change`, relative to
+        that of all steps, which is ``attrs["crps"]``: above 0 where the step helps.
+
+    Raises
+    ------
+    InputError
+        If the model has a single step, or no cell can be hidden.
+    """
+    whole, steps = imputer.model_, imputer.model_.grid.index
+    n = len(steps)
+    if n < 2:
+        raise InputError("step_importance: got a model with one step, expected at least two")
+    chosen = ExamPlan(imputer.seed_, imputer.overlap, hidden_fraction, max_windows)
+    exam = make_exam(whole, panel, chosen)
+    with _bar(imputer, "step importance", exam.n_windows * (n + n * (n - 1))) as on_steps:
+        plan = plan_for(imputer, Choice())
+        crps = exam.scores(exam.quantiles(whole, plan, on_steps))["crps"]
+        without = [_crps_without(imputer, exam, position, on_steps) for position in range(n)]
+    columns = {"crps_without": without, "change": np.array(without) / crps - 1}
+    table = pd.DataFrame(columns, index=pd.Index(steps, name="step"))
+    table.attrs["crps"] = crps
+    return table
+
+
+def speed_quality(imputer: Explored, panel: Panel, survey: Survey | None = None) -> pd.DataFrame:
+    """Scores and costs of step counts, samplers, variances and sample counts.
+
+    Parameters
+    ----------
+    imputer : Explored
+        Its `start`, `antithetic` and `overlap` hold for all rows.
+    panel : Panel
+        Also what a spacing by errors is measured on.
+    survey : Survey, optional
+        What is tried. A sampler that cannot go with a variance or with some number of steps is
+        left out there.
+
+    Returns
+    -------
+    DataFrame, one row a setting
+        `sampler`, `variance`, `steps`, `n_samples`; `nfe_per_window`, evaluations of the network
+        for one window and all samples; `crps`, normalised, in scaled units; `coverage_50` and
+        `coverage_90`; `seconds` for all windows, of which there are ``attrs["n_windows"]``;
+        `pareto`, True where no other row has a lower CRPS for as few evaluations.
+
+    Raises
+    ------
+    InputError
+        If a name is unknown, a named setting goes with none of the others (the message says what
+        it needs), there are not so many steps, or no cell can be hidden.
+    """
+    survey = Survey() if survey is None else survey
+    rows = _planned(imputer, panel, survey)
+    chosen = ExamPlan(imputer.seed_, imputer.overlap, survey.hidden_fraction, survey.max_windows)
+    exam = make_exam(imputer.model_, panel, chosen)
+    work = sum(len(model.grid) * plan.n_samples for _, model, plan in rows) * exam.n_windows
+    found = []
+    with _bar(imputer, "speed and quality", work) as on_steps:
+        _, model, plan = rows[0]
+        exam.quantiles(model, replace(plan, n_samples=1), _nothing)  # a first call takes longer
+        for names, model, plan in rows:
+            found.append({**names, **_measured(model, exam, plan, on_steps)})
+    table = pd.DataFrame(found)
+    table["pareto"] = pareto_front(table["nfe_per_window"], table["crps"])
+    table.attrs["n_windows"] = exam.n_windows
+    return table
+
+
+def _crps_without(imputer: Explored, exam: Exam, position: int, on_steps: OnSteps) -> float:
+    kept = np.delete(np.arange(len(imputer.model_.grid)), position)
+    model = with_steps(imputer.model_, kept)
+    plan = plan_for(_with_model(imputer, model), Choice())
+    walk = on_longer_noise(plan.method.sampler, position)
+    plan = replace(plan, method=replace(plan.method, sampler=walk))
+    return exam.scores(exam.quantiles(model, plan, on_steps))["crps"]
+
+
+def _planned(imputer: Explored, panel: Panel, survey: Survey) -> list[Row]:
+    """Every setting of a survey that fits, with its model and its plan."""
+    whole, available = imputer.model_, len(imputer.model_.grid)
+    usual = [*(n for n in USUAL_STEPS if n < available), available]
+    models = [
+        respaced(imputer, whole, survey.spacing, n_steps, panel, imputer.seed_)
+        for n_steps in (usual if survey.steps is None else survey.steps)
+    ]
+    rows: list[Row] = []
+    for (model, sampler, variance), n in product(
+        _fitting(imputer, models, survey), survey.n_samples
+    ):
+        names = {"sampler": sampler, "variance": variance}
+        plan = plan_for(_with_model(imputer, model), Choice(n, sampler=sampler, variance=variance))
+        rows.append(({**names, "steps": len(model.grid), "n_samples": n}, model, plan))
+    if not rows:
+        raise InputError(f"speed_quality: got no setting to try in {survey}; name some of each")
+    return rows
+
+
+def _fitting(
+    imputer: Explored, models: list[FittedModel], survey: Survey
+) -> list[tuple[FittedModel, str, str]]:
+    """Models, samplers and variances that go together; what is named must go with some."""
+    usual = dict.fromkeys((imputer.sampler, *USUAL_SAMPLERS, *FITTED_SAMPLERS))
+    samplers = tuple(usual) if survey.samplers is None else survey.samplers
+    variances = USUAL_VARIANCES if survey.variances is None else survey.variances
+    tried = [(one, _refusal(*one)) for one in product(models, samplers, variances)]
+    for place, named in ((1, survey.samplers), (2, survey.variances)):
+        for name in named or ():
+            errors = [error for one, error in tried if one[place] == name]
+            if errors and None not in errors:
+                raise next(error for error in errors if error is not None)
+    return [one for one, error in tried if error is None]
+
+
+def _refusal(model: FittedModel, sampler: str, variance: str) -> InputError | None:
+    try:
+        method_for(model, sampler, variance)
+    except InputError as error:
+        return error
+    return None
+
+
+def _measured(
+    model: FittedModel, exam: Exam, plan: SamplingPlan, on_steps: OnSteps
+) -> dict[str, float]:
+    """Cost and scores of one setting."""
+    calls: list[int] = []
+    method = replace(plan.method, sampler=counting(plan.method.sampler, calls))
+    n = plan.n_samples
+    begin = perf_counter()
+    quantiles = exam.quantiles(model, replace(plan, method=method), lambda w: on_steps(w * n))
+    seconds = perf_counter() - begin
+    evaluations = calls[0] * n + int(plan.corrected_start)
+    return {"nfe_per_window": evaluations, **exam.scores(quantiles), "seconds": seconds}
+
+
+def _with_model(imputer: Explored, model: FittedModel) -> Explored:
+    view = copy.copy(imputer)
+    view.model_ = model
+    return view
+
+
+@contextmanager
+def _bar(imputer: Explored, label: str, total: int) -> Iterator[OnSteps]:
+    from tqdm.auto import tqdm
+
+    with tqdm(total=total, desc=label, unit="step", disable=imputer.verbose == 0) as bar:
+        yield bar.update
+
+
+def _nothing(_: int) -> None:
+    pass

@@ -1,0 +1,105 @@
+"""Pictures to choose settings by: quality against cost, and what each step is worth."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from tsimpute.evaluation.pareto import pareto_front
+from tsimpute.plotting.curves import plot_quality
+from tsimpute.plotting.frame import (
+    BLACK,
+    BLUE,
+    GREY,
+    PathLike,
+    figure_and_axes,
+    finished,
+    need_columns,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+def plot_speed_quality(
+    table: pd.DataFrame, *, axes: Axes | None = None, path: PathLike | None = None
+) -> Figure:
+    """Draw CRPS against network evaluations a window, with the Pareto front marked.
+
+    Every setting is a dot. A line joins those of a sampler and variance that no other of the two
+    beats; the settings that none beats at all have a ring and "steps × samples".
+
+    Parameters
+    ----------
+    table : DataFrame
+        What ``EDDPMImputer.speed_quality`` returns: columns ``sampler``, ``variance``, ``steps``,
+        ``n_samples``, ``nfe_per_window``, ``crps`` and ``pareto``.
+    axes, path
+        As in `plot_imputation`.
+
+    Returns
+    -------
+    Figure
+
+    Raises
+    ------
+    InputError
+        If a column is missing.
+    MissingExtraError
+        If matplotlib is not installed.
+    """
+    names = ("sampler", "variance", "steps", "n_samples", "nfe_per_window", "crps", "pareto")
+    need_columns(table, names, "table")
+    figure, axes = figure_and_axes(axes, (8.0, 5.0))
+    methods = table.assign(method=table["sampler"] + ", " + table["variance"])
+    own = [
+        rows[pareto_front(rows["nfe_per_window"], rows["crps"])]
+        for _, rows in methods.groupby("method", sort=False)
+    ]
+    axes.plot(table["nfe_per_window"], table["crps"], ".", color=GREY, markersize=4, zorder=1)
+    plot_quality(pd.concat(own), "nfe_per_window", "crps", "method", axes=axes)
+    best = table[table["pareto"]].sort_values("nfe_per_window")
+    best = best.drop_duplicates(["nfe_per_window", "crps"])  # one step is the same for many
+    ring: dict[str, Any] = {"markersize": 13, "fillstyle": "none", "markeredgewidth": 1.6}
+    axes.plot(best["nfe_per_window"], best["crps"], "o", color=BLACK, label="Pareto front", **ring)
+    for row in best.itertuples():
+        place = (row.nfe_per_window, row.crps)
+        label = f"{row.steps} × {row.n_samples}"
+        axes.annotate(label, place, (0, -14), textcoords="offset points", ha="center", fontsize=8)
+    axes.margins(y=0.1)
+    axes.set(xlabel="network evaluations a window (steps × samples)", ylabel="normalised CRPS")
+    axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    return finished(figure, path)
+
+
+def plot_step_importance(
+    table: pd.DataFrame, *, axes: Axes | None = None, path: PathLike | None = None
+) -> Figure:
+    """Draw by how much the CRPS changes when each single step is left out.
+
+    Parameters
+    ----------
+    table : DataFrame, indexed by the original step
+        What ``EDDPMImputer.step_importance`` returns: column ``change``, relative to all steps.
+    axes, path
+        As in `plot_imputation`.
+
+    Returns
+    -------
+    Figure
+
+    Raises
+    ------
+    InputError
+        If the column is missing.
+    MissingExtraError
+        If matplotlib is not installed.
+    """
+    need_columns(table, ("change",), "table")
+    figure, axes = figure_and_axes(axes, (8.0, 3.6))
+    axes.bar(table.index, 100 * table["change"], width=0.85, color=BLUE)
+    axes.axhline(0, color=BLACK, linewidth=0.8)
+    axes.set(xlabel="diffusion step that is left out", ylabel="change of CRPS, %")
+    return finished(figure, path)
