@@ -30,6 +30,7 @@ from records import CACHE, RESULTS, add_row, circumstances, has_row
 from tsimpute import EDDPMImputer, load, load_healthcare
 from tsimpute.evaluation import score_samples
 from tsimpute.evaluation.protocol import healthcare_scale, healthcare_split, healthcare_targets
+from tsimpute.fitting import FINE_TUNING_RATE
 
 # The best places found by hand for the official weights, 0-based.
 WELL_PLACED: dict[int, list[int]] = {
@@ -41,7 +42,8 @@ WELL_PLACED: dict[int, list[int]] = {
     50: list(range(50)),
 }
 KINDS = ("respaced", "respaced, fine-tuned", "EDDPM guarded", "EDDPM paper")
-KEY = ["missing", "fold", "kind", "steps", "n_stays", "n_samples", "seed"]
+KEY = ["missing", "fold", "kind", "steps", "learning_rate", "n_stays", "n_samples", "seed"]
+LEARNING_RATE = 1e-3 * FINE_TUNING_RATE  # of the default, as `prune` takes it
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,8 @@ def prepared(
         grid = imputer.model_.schedule.respaced(WELL_PLACED[steps])
         imputer.model_ = replace(imputer.model_, grid=grid)
         return imputer, 0.0
-    saved = CACHE / "healthcare" / f"{kind}-{steps}-fold{options.fold}-seed{options.seed}"
+    name = f"{kind}-{steps}-fold{options.fold}-seed{options.seed}-rate{LEARNING_RATE:g}"
+    saved = CACHE / "healthcare" / name
     if not saved.exists():
         rule = "paper" if kind == "EDDPM paper" else "guarded"
         places = WELL_PLACED[steps] if kind == "respaced, fine-tuned" else None
@@ -114,11 +117,17 @@ def samples(
     return np.concatenate(parts, axis=1), seconds
 
 
+def rate_of(kind: str) -> float:
+    """Learning rate of a row's training; 0 where there is none."""
+    return 0.0 if kind == "respaced" else LEARNING_RATE
+
+
 def run_row(kind: str, steps: int, data: Data, options: argparse.Namespace) -> dict[str, Any]:
     """Prepare, sample and score one row."""
     imputer, train_seconds = prepared(kind, steps, data, options)
     stays = data.test[: options.stays or len(data.test)]
-    drawn, seconds = samples(imputer, f"{kind}-{steps}", data, stays, options)
+    rate = rate_of(kind)
+    drawn, seconds = samples(imputer, f"{kind}-{steps}-rate{rate:g}", data, stays, options)
     grid = imputer.model_.grid
     scores = score_samples(drawn, data.values[stays], data.target[stays])
     return {
@@ -126,6 +135,7 @@ def run_row(kind: str, steps: int, data: Data, options: argparse.Namespace) -> d
         "fold": options.fold,
         "kind": kind,
         "steps": steps,
+        "learning_rate": rate,
         "kept": " ".join(str(i) for i in grid.index),
         "top_alpha_bar": float(grid.alpha_bar[-1]),
         **scores,
@@ -173,6 +183,7 @@ def main() -> None:
             prepared(kind, steps, data, options)
             continue
         known = {"missing": options.missing, "fold": options.fold, "kind": kind, "steps": steps}
+        known |= {"learning_rate": rate_of(kind)}
         known |= {"n_stays": n_stays, "n_samples": options.samples, "seed": options.seed}
         if has_row(file, known):
             continue
