@@ -32,6 +32,7 @@ from tsimpute.diffusion.step_selection import quadratic_steps, uniform_steps
 from tsimpute.errors import InputError
 from tsimpute.evaluation.metrics import CRPS_LEVELS, quantile_crps_from_quantiles
 from tsimpute.heads import training_examples
+from tsimpute.methods import VARIANCES
 from tsimpute.panel.containers import read_panel
 from tsimpute.samplers.catalogue import SAMPLERS
 from tsimpute.samplers.protocol import (
@@ -119,6 +120,8 @@ def wanted(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
                 continue
             for sampler in options.samplers:
                 for variance in variances.get(sampler, ["fixed", "crps"]):
+                    if variance not in options.variances:
+                        continue
                     if sampler == "naive" and variance != "fixed":
                         continue
                     best = (sampler, variance) == ("ddpm", "crps")
@@ -193,6 +196,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--steps", type=int, nargs="+", default=[1, 2, 3, 5, 10, 20, 25, 50])
     parser.add_argument("--samplers", nargs="+", default=list(SAMPLERS))
+    parser.add_argument("--variances", nargs="+", default=list(VARIANCES))
     parser.add_argument("--placements", nargs="+", default=["by hand", "uniform", "quadratic"])
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--device", default="auto")
