@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tsimpute.evaluation.joint import energy_score, variogram_score
 from tsimpute.evaluation.metrics import (
     CRPS_LEVELS,
     coverage,
@@ -20,6 +21,7 @@ from tsimpute.evaluation.protocol import hide_impute_score
 __all__ = [
     "CRPS_LEVELS",
     "coverage",
+    "energy_score",
     "ensemble_crps",
     "gaussian_quantiles",
     "hide_impute_score",
@@ -30,4 +32,5 @@ __all__ = [
     "quantile_crps_from_quantiles",
     "rmse",
     "score_samples",
+    "variogram_score",
 ]

@@ -1,0 +1,114 @@
+"""Healthcare (PhysioNet 2012): do samples hang together? Energy and variogram scores.
+
+    python benchmarks/accuracy/joint.py --stays 40 --samples 16
+
+Kinds: `plain`, samples of the sampler; `coupled`, the same with the marginal head's distribution in
+each cell; `independent`, draws from the head that know nothing of each other. Scores are means over
+stays, of all hidden cells of a stay together, in standardised units. The head and the variance head are
+those of `marginals.py`. Needs TSIMPUTE_DATA.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from healthcare import Data, read_data
+from marginals import with_marginals
+from records import RESULTS, add_row, circumstances, has_row
+
+from tsimpute import EDDPMImputer
+from tsimpute.evaluation import energy_score, variogram_score
+
+FILE = RESULTS / "joint.csv"
+KEY = ["missing", "fold", "kind", "kept", "n_stays", "n_samples", "seed"]
+PLACES = ("14 29", "11 18 29", "8 16 24 32 40")
+
+
+def draw(
+    kind: str, kept: str, imputer: EDDPMImputer, hidden: np.ndarray, options: argparse.Namespace
+) -> np.ndarray:
+    """Samples (S, N, L, K) of one kind."""
+    full = imputer.model_
+    if kind == "independent":
+        rng = np.random.default_rng(options.seed)
+        levels = [(i + 0.5) / options.samples for i in range(options.samples)]
+        marks = imputer.predict_quantiles(hidden, levels, method="head").values
+        return rng.permuted(marks, axis=0)
+    grid = full.schedule.respaced([int(step) for step in kept.split()])
+    imputer.model_ = replace(full, grid=grid)
+    try:
+        return imputer.sample(
+            hidden,
+            options.samples,
+            random_state=options.seed,
+            variance="crps",
+            marginals="head" if kind == "coupled" else "samples",
+        ).values
+    finally:
+        imputer.model_ = full
+
+
+def mean_scores(drawn: np.ndarray, truth: np.ndarray, target: np.ndarray) -> dict[str, float]:
+    """Scores of each stay's hidden cells, averaged over the stays that have at least two."""
+    scored = [i for i in range(len(truth)) if target[i].sum() >= 2]
+    cells = [(drawn[:, i][:, target[i]], truth[i][target[i]]) for i in scored]
+    return {
+        "energy_score": float(np.mean([energy_score(*pair) for pair in cells])),
+        "variogram_score": float(np.mean([variogram_score(*pair) for pair in cells])),
+        "n_scored": len(scored),
+    }
+
+
+def run_row(
+    row: dict[str, Any], imputer: EDDPMImputer, data: Data, options: argparse.Namespace
+) -> dict[str, Any]:
+    """Draw and score one row."""
+    stays = data.test[: options.stays]
+    hidden = np.where(data.target[stays], np.nan, data.values[stays])
+    drawn = draw(row["kind"], row["kept"], imputer, hidden, options)
+    evaluations = len(row["kept"].split()) * options.samples + (row["kind"] != "plain")
+    answer = mean_scores(drawn, data.values[stays], data.target[stays])
+    return answer | {"nfe_per_window": evaluations}
+
+
+def main() -> None:
+    """Run all rows that the result file does not have yet."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--missing", type=float, default=0.1)
+    parser.add_argument("--fold", type=int, default=0)
+    parser.add_argument("--stays", type=int, default=40)
+    parser.add_argument("--samples", type=int, default=16)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--iterations", type=int, default=500, help="of the head's training")
+    parser.add_argument("--kept", nargs="+", default=list(PLACES))
+    parser.add_argument("--threads", type=int, default=0)
+    parser.add_argument("--device", default="auto")
+    options = parser.parse_args()
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    circumstances()
+    data = read_data(options.missing, options.fold)
+    imputer, _ = with_marginals(data, options)
+    imputer.set_params(overlap=0.0, start="noise")
+    rows = [{"kind": "independent", "kept": ""}]
+    rows += [{"kind": kind, "kept": k} for k in options.kept for kind in ("plain", "coupled")]
+    for row in rows:
+        asked = {"missing": options.missing, "fold": options.fold, **row}
+        asked |= {"n_stays": options.stays, "n_samples": options.samples, "seed": options.seed}
+        if has_row(FILE, asked):
+            continue
+        found = run_row(row, imputer, data, options)
+        add_row(FILE, asked | found | circumstances(), KEY)
+        print(
+            f"{row['kind']:12s} [{row['kept']}]: energy {found['energy_score']:.4f} "
+            f"variogram {found['variogram_score']:.5f}",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()
