@@ -8,7 +8,7 @@ import pytest
 
 from tsimpute import EDDPMImputer
 from tsimpute.errors import InputError
-from tsimpute.methods import SAMPLER_NAMES
+from tsimpute.methods import FITTED_SAMPLERS, SAMPLER_NAMES
 
 LEVELS = (0.001, 0.05, 0.25, 0.5, 0.75, 0.95, 0.999)
 
@@ -121,7 +121,7 @@ def test_marginals_survive_pruning_and_variance_is_learned_again(imputer):
 
 @pytest.mark.parametrize("sampler", SAMPLER_NAMES)
 def test_every_sampler_fills_every_hole(imputer, sampler):
-    if sampler in ("ggdm", "tdas"):
+    if sampler in FITTED_SAMPLERS:
         imputer.fit_sampler(_table(), sampler, iterations=2)
     choice = {"sampler": sampler, "variance": "fixed"}
     found = imputer.predict_quantiles(_table(), **choice).values
@@ -134,10 +134,10 @@ def test_every_sampler_fills_every_hole(imputer, sampler):
         assert not np.array_equal(found, plain)
 
 
-def test_ggdm_has_its_own_noise_and_steps(imputer):
-    imputer.fit_sampler(_table(), "ggdm", iterations=1)
-    with pytest.raises(InputError, match="variance='npr' cannot be used with sampler='ggdm'"):
-        imputer.sample(_table(), 2, sampler="ggdm", variance="npr")
+@pytest.mark.parametrize("sampler", ["ggdm", "genie-distilled"])
+def test_some_samplers_take_no_variance(imputer, sampler):
+    with pytest.raises(InputError, match=f"variance='npr' cannot be used with sampler='{sampler}'"):
+        imputer.sample(_table(), 2, sampler=sampler, variance="npr")
 
 
 @pytest.mark.parametrize(
@@ -160,6 +160,7 @@ def test_unknown_names_are_refused_before_training(parameters, message):
         ({"variance": "npr"}, "variance='npr' needs a head .* call fit_variance"),
         ({"variance": "analytic"}, "variance='analytic' needs numbers .* call fit_variance"),
         ({"sampler": "ggdm", "variance": "fixed"}, "sampler='ggdm' needs .* call fit_sampler"),
+        ({"sampler": "genie-distilled", "variance": "fixed"}, "needs a head .* call fit_sampler"),
         ({"sampler": "tdas"}, "sampler='tdas' needs a temporal spectrum .* call fit_sampler"),
         ({"method": "head"}, "method='head' needs a marginal head.* call fit_marginals"),
     ],

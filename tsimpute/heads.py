@@ -15,6 +15,7 @@ from tsimpute.methods import FITTED_SAMPLERS, FREE_VARIANCES, VARIANCES, known_n
 from tsimpute.model import FittedModel, resolve_device
 from tsimpute.panel.core import Panel
 from tsimpute.samplers.tdas import temporal_spectrum
+from tsimpute.training.derivative_head import fit_derivative_head
 from tsimpute.training.examples import ExampleSource
 from tsimpute.training.ggdm import fit_ggdm
 from tsimpute.training.marginals import fit_marginals
@@ -45,9 +46,15 @@ def with_variance(
 def with_sampler(
     imputer: Settings, model: FittedModel, panel: Panel, seed: int, kind: str, iterations: int
 ) -> FittedModel:
-    """The model with what a fitted sampler needs: GGDM's coefficients or TDAS' spectrum."""
+    """The model with what a fitted sampler needs: coefficients, a spectrum or a head."""
     known_name("kind", kind, FITTED_SAMPLERS)
     source = training_examples(imputer, model, panel, seed)
+    if kind == "genie-distilled":
+        progress = _bar(imputer, f"fit sampler {kind!r}", iterations)
+        with progress as bar, own_random_numbers(seed, source.device):
+            network, grid = model.network, model.grid
+            head = fit_derivative_head(network, grid, source, iterations, bar.update)
+        return replace(model, heads={**model.heads, kind: head})
     if kind == "tdas":
         examples = list(islice(source.draw(), SPECTRUM_BATCHES))
         away = torch.cat([example.away for example in examples])

@@ -99,7 +99,8 @@ class EDDPMImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # ty
     sampler : str, default="ddpm"
         How the kept steps are walked: "ddpm", "ddim", "dpm-solver-2", "dpm-solver-3",
         "dpm-solver++2m", "dpm-solver++2m-sde", "unipc", "s-pndm", "f-pndm", "genie", or, after
-        `fit_sampler`, "ggdm" or "tdas".
+        `fit_sampler`, "ggdm", "tdas" or "genie-distilled"; "ggdm" and "genie-distilled" take
+        no variance but "fixed".
     variance : {"fixed", "large", "analytic", "crps", "npr", "sn"}, default="crps"
         What the sampler is told of the variance of the clean values. All but "fixed" make
         quantiles those of the mixture of the Gaussians in which the trajectories end; the last
@@ -367,11 +368,12 @@ class EDDPMImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # ty
         ----------
         X : DataFrame, array, DataArray or Dataset
             Training data with the columns of the fitted model.
-        kind : {"ggdm", "tdas"}, default="ggdm"
+        kind : {"ggdm", "tdas", "genie-distilled"}, default="ggdm"
             All coefficients of the sampler, by back-propagating the energy score of samples
-            (Watson et al. 2021); or the data's temporal spectrum (Ma et al. 2022).
+            (Watson et al. 2021); the data's temporal spectrum (Ma et al. 2022); or a head that
+            says what "genie" takes a Jacobian-vector product for (Dockhorn et al. 2022).
         iterations : int, default=200
-            Of "ggdm", each with 8 windows of 4 samples.
+            Of "ggdm", each with 8 windows of 4 samples; of "genie-distilled", each a batch.
 
         Returns
         -------

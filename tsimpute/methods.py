@@ -13,6 +13,7 @@ from tsimpute.denoiser.heads import OutputHead
 from tsimpute.errors import InputError
 from tsimpute.model import FittedModel
 from tsimpute.samplers.catalogue import SAMPLERS
+from tsimpute.samplers.genie import genie_distilled
 from tsimpute.samplers.ggdm import ggdm
 from tsimpute.samplers.protocol import ReverseVariance, Sampler
 from tsimpute.samplers.tdas import tdas
@@ -24,7 +25,12 @@ HEAD_VARIANCES: dict[str, ReverseVariance] = {
     "npr": noise_residual,
     "sn": squared_noise,
 }
-FITTED_SAMPLERS = ("ggdm", "tdas")
+FITTED_SAMPLERS = ("genie-distilled", "ggdm", "tdas")
+# Samplers for which a variance has no place, and why.
+OWN_READING = {
+    "genie-distilled": "reads a derivative from the network's second output",
+    "ggdm": "has learned its own noise",
+}
 SAMPLER_NAMES = (*SAMPLERS, *FITTED_SAMPLERS)
 VARIANCES = (*FREE_VARIANCES, "analytic", *HEAD_VARIANCES)
 
@@ -52,8 +58,8 @@ def method_for(model: FittedModel, sampler: str, variance: str) -> Method:
     """
     known_name("sampler", sampler, SAMPLER_NAMES)
     known_name("variance", variance, VARIANCES)
-    if sampler == "ggdm":
-        return Method(_fitted_ggdm(model, variance), fixed)
+    if sampler in OWN_READING:
+        return _fitted_method(model, sampler, variance)
     walk = _fitted_tdas(model) if sampler == "tdas" else SAMPLERS[sampler]
     if variance in FREE_VARIANCES:
         return Method(walk, FREE_VARIANCES[variance])
@@ -80,16 +86,20 @@ def known_name(parameter: str, name: object, names: Iterable[str]) -> str:
     raise InputError(f"{parameter}={name!r} is unknown; expected one of {known}{proposal}")
 
 
-def _fitted_ggdm(model: FittedModel, variance: str) -> Sampler:
+def _fitted_method(model: FittedModel, sampler: str, variance: str) -> Method:
     if variance != "fixed":
         raise InputError(
-            f"variance={variance!r} cannot be used with sampler='ggdm', which has learned its "
-            f"own noise; pass variance='fixed'"
+            f"variance={variance!r} cannot be used with sampler={sampler!r}, which "
+            f"{OWN_READING[sampler]}; pass variance='fixed'"
         )
+    if sampler == "genie-distilled":
+        if sampler not in model.heads:
+            raise InputError(_sampler_missing(sampler, "a head"))
+        return Method(genie_distilled, fixed, model.heads[sampler])
     found = model.ggdm
     if found is None or not np.array_equal(found.alpha_bar, model.grid.alpha_bar):
         raise InputError(_sampler_missing("ggdm", "coefficients"))
-    return ggdm(found)
+    return Method(ggdm(found), fixed)
 
 
 def _fitted_tdas(model: FittedModel) -> Sampler:

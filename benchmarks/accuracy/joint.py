@@ -4,7 +4,7 @@
 
 Kinds: `plain`, samples of the sampler; `coupled`, the same with the marginal head's distribution in
 each cell; `independent`, draws from the head that know nothing of each other. Scores are means over
-stays, of all hidden cells of a stay together, in standardised units. The head and the variance head are
+stays, of all hidden cells of a stay together, in standardised units. Both heads are
 those of `marginals.py`. Needs TSIMPUTE_DATA.
 """
 

