@@ -56,7 +56,7 @@ def method_for(model: FittedModel, sampler: str, variance: str) -> Method:
         If a name is unknown, or the model lacks what the variance needs; the message says how
         to get it.
     """
-    known_name("sampler", sampler, SAMPLER_NAMES)
+    known_name("sampler", sampler, [*SAMPLERS, *FITTED_SAMPLERS])
     known_name("variance", variance, VARIANCES)
     if sampler in OWN_READING:
         return _fitted_method(model, sampler, variance)
