@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 export OMP_WAIT_POLICY ?= passive
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test test-slow check docs demo bench clean
+.PHONY: help setup test test-slow check docs demo serve bench soak audit clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,17 @@ docs: setup  ## build the documentation in docs/_build/html; a warning fails
 
 demo: setup  ## impute a real series and write tables and pictures to demo_output/
 	$(BIN)/python -m tsimpute.demo
+
+serve: setup  ## run the service with the demo model on http://127.0.0.1:8000
+	$(BIN)/python -m api.demo_model demo_output/models/demo/1
+	TSIMPUTE_DOCS_PAGE=true $(BIN)/python -m uvicorn api.main:app --http api.protocol:PatientProtocol --no-access-log
+
+soak: setup  ## 10,000 requests to the service, one client in ten killed
+	$(BIN)/python benchmarks/service/soak.py
+
+audit:  ## known weaknesses of the pinned packages; needs pip-audit and a network
+	@command -v pip-audit >/dev/null || { echo "pip-audit is not installed: pipx install pip-audit"; exit 1; }
+	pip-audit --no-deps --requirement requirements.lock
 
 bench: setup  ## measure speed against peers
 	$(BIN)/python benchmarks/speed/run.py

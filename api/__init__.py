@@ -1,0 +1,1 @@
+"""The service: saved imputers behind HTTP."""

@@ -1,0 +1,211 @@
+"""Saved imputers by name and version, checked before they serve and swapped all at once."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+import tsimpute
+from api.cost import Cost, measure
+from api.errors import ServiceError
+from api.settings import Settings
+from tsimpute import EDDPMImputer
+
+NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
+
+
+@dataclass(frozen=True, eq=False)
+class Loaded:
+    """A model that serves.
+
+    Attributes
+    ----------
+    name, version : str
+    imputers : tuple of EDDPMImputer
+        The same model on each device.
+    features : tuple of str
+        In the model's order.
+    fingerprint : str
+        Of the files on disk.
+    cost : Cost
+    """
+
+    name: str
+    version: str
+    imputers: tuple[EDDPMImputer, ...]
+    features: tuple[str, ...]
+    fingerprint: str
+    cost: Cost
+
+    @property
+    def window_steps(self) -> int:
+        """Rows that the network sees at once."""
+        return self.imputers[0].model_.window_steps
+
+    @property
+    def steps(self) -> int:
+        """Diffusion steps of a sample."""
+        return len(self.imputers[0].model_.grid)
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """What quantiles can come from."""
+        has_head = getattr(self.imputers[0].model_, "marginals", None) is not None
+        return ("samples", "head") if has_head else ("samples",)
+
+    @property
+    def labels(self) -> list[Any]:
+        """Column labels as the imputer knows them."""
+        names = self.imputers[0].model_.feature_names
+        return list(range(len(self.features))) if names is None else list(names)
+
+
+Catalogue = Mapping[str, Mapping[str, Loaded]]  # name -> version, newest first -> model
+
+
+@dataclass
+class Report:
+    """What a reload found: (name, version) loaded or kept, and what was wrong with the rest."""
+
+    loaded: list[tuple[str, str]] = field(default_factory=list)
+    kept: list[tuple[str, str]] = field(default_factory=list)
+    failed: dict[tuple[str, str], str] = field(default_factory=dict)
+
+
+class Registry:
+    """The models folder, <name>/<version>/ as `EDDPMImputer.save` writes it.
+
+    Readers see one immutable catalogue; a reload builds another and replaces it in one
+    assignment, so a request never sees half of it.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.devices = [part.strip() for part in settings.devices.split(",") if part.strip()]
+        self.catalogue: Catalogue = MappingProxyType({})
+
+    def __len__(self) -> int:
+        return len(self.catalogue)
+
+    def find(self, name: str | None, version: str | None = None) -> Loaded:
+        """A model; the first name and the newest version unless told.
+
+        Raises
+        ------
+        ServiceError
+            404 if there is none of that name and version, 503 if there is none at all.
+        """
+        catalogue = self.catalogue
+        if not catalogue:
+            raise ServiceError("not_ready", "no model is loaded yet", 503, headers=RETRY)
+        versions = catalogue.get(next(iter(catalogue)) if name is None else name)
+        if versions is None:
+            raise ServiceError(
+                "model_not_found", f"there is no such model; known: {', '.join(catalogue)}", 404
+            )
+        chosen = versions.get(next(iter(versions)) if version is None else version)
+        if chosen is None:
+            known = ", ".join(versions)
+            raise ServiceError("model_not_found", f"no such version; known: {known}", 404)
+        return chosen
+
+    def all(self) -> list[Loaded]:
+        """Every loaded model."""
+        return [model for versions in self.catalogue.values() for model in versions.values()]
+
+    def reload(self) -> Report:
+        """Look at the folder again; blocks, so call it in a thread, one at a time."""
+        report = Report()
+        fresh: dict[str, Mapping[str, Loaded]] = {}
+        folder = self.settings.models_path
+        names = (
+            sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+        )
+        for path in names:
+            if NAME.fullmatch(path.name):
+                versions = self._versions(path, report)
+                if versions:
+                    fresh[path.name] = MappingProxyType(versions)
+        self.catalogue = MappingProxyType(fresh)
+        return report
+
+    def _versions(self, folder: Path, report: Report) -> dict[str, Loaded]:
+        """Newest good versions of one name."""
+        before = self.catalogue.get(folder.name, {})
+        found: dict[str, Loaded] = {}
+        paths = [p for p in folder.iterdir() if p.is_dir() and NAME.fullmatch(p.name)]
+        for path in sorted(paths, key=lambda p: _natural(p.name), reverse=True):
+            if len(found) == self.settings.keep_versions:
+                break
+            old = before.get(path.name)
+            model = self._checked(path, old, report)
+            if model is not None:
+                found[path.name] = model
+        return found
+
+    def _checked(self, path: Path, old: Loaded | None, report: Report) -> Loaded | None:
+        """The model of a folder; the old one if nothing changed or the new one is bad."""
+        key = (path.parent.name, path.name)
+        try:
+            fingerprint = _fingerprint(path)
+            if old is not None and old.fingerprint == fingerprint:
+                report.kept.append(key)
+                return old
+            model = self._load(path, fingerprint)
+        except Exception as error:  # whatever is wrong with a file, the old model keeps serving
+            report.failed[key] = f"{type(error).__name__}: {error}"
+            return old
+        report.loaded.append(key)
+        return model
+
+    def _load(self, path: Path, fingerprint: str) -> Loaded:
+        imputers = tuple(tsimpute.load(path, device) for device in self.devices)
+        for imputer in imputers:
+            imputer.verbose = 0
+        names = imputers[0].model_.feature_names
+        k = imputers[0].n_features_in_
+        features = tuple(map(str, range(k) if names is None else names))
+        if len(set(features)) != k:
+            raise ValueError("two features have the same name as text")
+        cost, *_ = [_warm_up(imputer) for imputer in imputers]
+        return Loaded(path.parent.name, path.name, imputers, features, fingerprint, cost)
+
+
+RETRY = {"Retry-After": "5"}
+
+
+def _fingerprint(path: Path) -> str:
+    return hashlib.sha256((path / "SHA256SUMS").read_bytes()).hexdigest()
+
+
+def _natural(name: str) -> list[tuple[int, int, str]]:
+    """Order in which 10 comes after 9."""
+    pieces = re.findall(r"\d+|\D+", name)
+    return [(1, int(p), "") if p.isdigit() else (0, 0, p) for p in pieces]
+
+
+def _warm_up(imputer: EDDPMImputer) -> Cost:
+    """Fill a window of the training means with holes; times it and checks that it is finite."""
+    model = imputer.model_
+    values = np.repeat(model.scaler.center[None], model.window_steps, axis=0)
+    values[::2] = np.nan
+    names = model.feature_names
+    frame = pd.DataFrame(values, columns=None if names is None else list(names))
+
+    def seconds(n_samples: int) -> float:
+        begun = time.perf_counter()
+        found = imputer.predict_quantiles(frame, n_samples=n_samples, method="samples")
+        if not np.isfinite(found.values).all():
+            raise ValueError("the warm-up gave numbers that are not finite")
+        return time.perf_counter() - begun
+
+    return measure(seconds, len(model.grid))

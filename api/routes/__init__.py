@@ -1,0 +1,1 @@
+"""What can be asked of the service; each route is schema, queue, library, schema."""

@@ -1,0 +1,221 @@
+"""Several callers' series in one batch of the network, each with its own noise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from tsimpute.answers import Choice, Fitted, _on_device, _uses_head, in_user_units, plan_for
+from tsimpute.inference import (
+    Place,
+    SamplingPlan,
+    Stretch,
+    _corrected,
+    _stitched,
+    head_quantiles,
+    hole_windows,
+    window_stride,
+)
+from tsimpute.model import FittedModel
+from tsimpute.noise import BlockNoise
+from tsimpute.panel.containers import read_panel
+from tsimpute.panel.core import Panel
+from tsimpute.prepared import marginal_marks, prepare, window_denoiser
+from tsimpute.readout import head_reader, lay_out, quantile_reader
+from tsimpute.samplers.protocol import StepRecord, clamped
+from tsimpute.settings import checked_quantiles
+
+FloatArray = NDArray[np.float64]
+
+
+def _always() -> bool:
+    return True
+
+
+@dataclass(frozen=True)
+class Question:
+    """What one caller wants to know.
+
+    Attributes
+    ----------
+    data : DataFrame, array, DataArray or Dataset
+        Any series with the columns of the fitted model; NaN is missing.
+    quantiles : sequence of float
+        Levels in (0, 1), in any order.
+    random_state : int, RandomState or None
+        As in :meth:`EDDPMImputer.predict_quantiles`.
+    wanted : callable
+        Asked after every diffusion step. Once it says False the question is dropped: no
+        further window of it is begun, and sampling stops if no other question needs it.
+    """
+
+    data: Any
+    quantiles: Sequence[float]
+    random_state: Any = None
+    wanted: Callable[[], bool] = _always
+
+
+class _Unwanted(Exception):
+    """Nobody waits for any window of the chunk."""
+
+
+def quantiles_together(
+    imputer: Fitted,
+    questions: Sequence[Question],
+    *,
+    n_samples: int | None = None,
+    method: str | None = None,
+    on_step: Callable[[], object] | None = None,
+) -> list[list[Any] | None]:
+    """Quantiles of every cell for several questions at once.
+
+    Each question gets the numbers that :meth:`EDDPMImputer.predict_quantiles` gives it alone, up
+    to the rounding of float32: noise belongs to a question's seed, series and rows, not to the
+    batch.
+
+    Parameters
+    ----------
+    imputer : EDDPMImputer
+        Fitted.
+    questions : sequence of Question
+    n_samples : int, optional
+        Samples behind the quantiles of all questions; default: the imputer's own.
+    method : {"samples", "head"}, optional
+        Default: the imputer's own.
+    on_step : callable, optional
+        Called after every diffusion step; may raise to stop everything.
+
+    Returns
+    -------
+    list of (list of containers, or None)
+        For each question one filled container a level, of the type of its data, observed cells
+        bit for bit; None where the answer was no longer wanted.
+
+    Raises
+    ------
+    InputError
+        If data, levels, `n_samples` or the method cannot be used.
+    """
+    model = _on_device(imputer)
+    choice = Choice(n_samples, method=method)
+    levels = [checked_quantiles(question.quantiles) for question in questions]
+    panels = [_read(model, question.data) for question in questions]
+    series = [model.scaler.transform(v) for panel in panels for v in panel.values]
+    owners = [(j, i) for j, panel in enumerate(panels) for i in range(panel.n_series)]
+    plan = plan_for(imputer, choice)
+    if _uses_head(imputer, choice):
+        assert model.marginals is not None
+        known = model.marginals.levels
+        readers = [head_reader(known, wanted) for wanted in levels]
+        stretches = head_quantiles(model, series, plan.overlap, plan.device)
+    else:
+        readers = [quantile_reader(wanted) for wanted in levels]
+        seeds = [plan_for(imputer, Choice(random_state=q.random_state)).seed for q in questions]
+        batch = _Batch(model, series, owners, seeds, questions, plan, on_step)
+        stretches = batch.stretches()
+    found: dict[int, list[FloatArray]] = {}
+    unscale = in_user_units(model)
+    for j, parts in groupby(stretches, lambda part: owners[part.series][0]):
+        local = (replace(part, series=owners[part.series][1]) for part in parts)
+        found[j] = lay_out(panels[j].values, local, len(levels[j]), readers[j], unscale)
+    return [
+        _filled(panel, found.get(j), len(levels[j])) if questions[j].wanted() else None
+        for j, panel in enumerate(panels)
+    ]
+
+
+def _read(model: FittedModel, data: Any) -> Panel:
+    return read_panel(data).aligned_to(model.feature_names, model.n_features)
+
+
+def _filled(panel: Panel, arrays: list[FloatArray] | None, n_levels: int) -> list[Any]:
+    """One container a level; a panel without holes is its own answer."""
+    if arrays is None:
+        return [panel.fill(panel.values) for _ in range(n_levels)]
+    return [panel.fill([array[level] for array in arrays]) for level in range(n_levels)]
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """Scaled series of all questions, one after the other, and whose they are."""
+
+    model: FittedModel
+    series: Sequence[FloatArray]
+    owners: Sequence[tuple[int, int]]  # (question, its series)
+    seeds: Sequence[int]
+    questions: Sequence[Question]
+    plan: SamplingPlan
+    on_step: Callable[[], object] | None
+
+    def stretches(self) -> Iterator[Stretch]:
+        """What was sampled, in order of questions, series and rows."""
+        places = hole_windows(self.model, self.series, self.plan.overlap)
+        n = self.plan.n_samples
+        for part in _stitched(self.model, self.series, places, n, self._answers):
+            if self.plan.mixture:
+                samples, deviations = np.split(part.samples, 2)
+                part = replace(part, samples=samples, deviations=deviations)
+            yield part
+
+    def _answers(self, chunk: list[Place]) -> NDArray[np.float32]:
+        """Samples of windows; zeros for those that nobody wants any more."""
+        kept = [k for k, (i, _) in enumerate(chunk) if self._wanted(i)]
+        n = self.plan.n_samples * (2 if self.plan.mixture else 1)
+        shape = (len(chunk), n, self.model.window_steps, self.model.n_features)
+        answers = np.zeros(shape, dtype=np.float32)
+        if kept:
+            with suppress(_Unwanted):
+                answers[kept] = self._sampled([chunk[k] for k in kept])
+        return answers
+
+    def _wanted(self, series: int) -> bool:
+        return self.questions[self.owners[series][0]].wanted()
+
+    @torch.no_grad()
+    def _sampled(self, places: list[Place]) -> NDArray[np.float32]:
+        model, plan = self.model, self.plan
+        prepared = prepare(model, self.series, places, plan.device)
+        draw = self._noise(places)
+        start = draw()
+        if plan.corrected_start:
+            marks = marginal_marks(model, prepared)
+            start = _corrected(start, marks, float(model.grid.alpha_bar[-1]))
+        method, ends = plan.method, list[StepRecord]()
+        denoise = window_denoiser(
+            model, prepared.windows, prepared.shown, plan.n_samples, method.head
+        )
+
+        def after_step(record: StepRecord) -> None:
+            ends[:] = [record]
+            if self.on_step is not None:
+                self.on_step()
+            if not any(self._wanted(i) for i, _ in places):
+                raise _Unwanted
+
+        guarded = clamped(denoise, prepared.low, prepared.high)
+        away = method.sampler(guarded, start, model.grid, method.variance, draw, after_step)
+        if not plan.mixture:
+            return prepared.unscaled(away)
+        spread = torch.as_tensor(ends[0].spread, dtype=away.dtype, device=away.device)
+        deviations = (prepared.unit * spread.sqrt()).expand(away.shape).cpu().numpy()
+        return np.concatenate([prepared.unscaled(ends[0].x0), deviations], axis=1)
+
+    def _noise(self, places: list[Place]) -> Callable[[], Tensor]:
+        """Each question's own noise, joined."""
+        model, plan = self.model, self.plan
+        shape = (plan.n_samples, model.window_steps, model.n_features)
+        block = window_stride(model.window_steps, plan.overlap)
+        sources = []
+        for j, group in groupby(places, lambda place: self.owners[place[0]][0]):
+            own = [(self.owners[i][1], start) for i, start in group]
+            seed = self.seeds[j]
+            sources.append(BlockNoise(seed, own, shape, block, plan.device, plan.antithetic))
+        return lambda: torch.cat([source.draw() for source in sources])
