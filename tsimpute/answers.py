@@ -80,7 +80,7 @@ def check_choices(imputer: Fitted) -> None:
 
 def medians(imputer: Fitted, panel: Panel, choice: Choice) -> list[FloatArray]:
     """Filled series (n_times_i, K)."""
-    if _uses_head(imputer, choice):
+    if uses_head(imputer, choice):
         arrays = _head_arrays(imputer, panel, [0.5])
     else:
         arrays = _sampled_arrays(imputer, panel, plan_for(imputer, choice), 1, read_median)
@@ -101,7 +101,7 @@ def quantiles(
     imputer: Fitted, panel: Panel, choice: Choice, levels: Sequence[float]
 ) -> list[FloatArray]:
     """Quantiles (n_levels, n_times_i, K)."""
-    if _uses_head(imputer, choice):
+    if uses_head(imputer, choice):
         return _head_arrays(imputer, panel, levels)
     plan = plan_for(imputer, choice)
     return _sampled_arrays(imputer, panel, plan, len(levels), quantile_reader(levels))
@@ -124,7 +124,7 @@ def scaled_quantiles(
     imputer: Fitted, series: Sequence[FloatArray], choice: Choice, levels: Sequence[float]
 ) -> list[FloatArray]:
     """Quantiles (n_levels, n_times_i, K) of scaled series, in scaled units."""
-    if _uses_head(imputer, choice):
+    if uses_head(imputer, choice):
         stretches, read = _head_stretches(imputer, series), _marginal_reader(imputer, levels)
     else:
         stretches = _stretches(imputer, series, plan_for(imputer, choice))
@@ -185,7 +185,7 @@ def _stretches(
 ) -> Iterator[Stretch]:
     from tqdm.auto import tqdm
 
-    model = _on_device(imputer)
+    model = on_device(imputer)
     n_steps = len(hole_windows(model, series, imputer.overlap)) * len(model.grid)
     silent = imputer.verbose == 0 or n_steps == 0
     with tqdm(total=n_steps, desc="impute", unit="step", disable=silent) as bar:
@@ -193,18 +193,20 @@ def _stretches(
 
 
 def _head_stretches(imputer: Fitted, series: Sequence[FloatArray]) -> Iterator[Stretch]:
-    model = _on_device(imputer)
+    model = on_device(imputer)
     return head_quantiles(model, series, imputer.overlap, resolve_device(imputer.device))
 
 
-def _on_device(imputer: Fitted) -> FittedModel:
+def on_device(imputer: Fitted) -> FittedModel:
+    """The imputer's model, all of it on the imputer's device."""
     device = resolve_device(imputer.device)
     for module in imputer.model_.modules:
         module.to(device)
     return imputer.model_
 
 
-def _uses_head(imputer: Fitted, choice: Choice) -> bool:
+def uses_head(imputer: Fitted, choice: Choice) -> bool:
+    """Whether a call asks the marginal head; it must be there then."""
     name = imputer.method if choice.method is None else choice.method
     if known_name("method", name, METHODS) == "samples":
         return False

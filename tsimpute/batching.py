@@ -11,26 +11,23 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from tsimpute.answers import Choice, Fitted, _on_device, _uses_head, in_user_units, plan_for
+from tsimpute.answers import Choice, Fitted, in_user_units, on_device, plan_for, uses_head
 from tsimpute.inference import (
     Place,
     SamplingPlan,
     Stretch,
-    _corrected,
-    _stitched,
+    block_noise,
     head_quantiles,
     hole_windows,
-    window_stride,
+    sample_windows,
+    stitched,
 )
 from tsimpute.model import FittedModel
-from tsimpute.noise import BlockNoise
 from tsimpute.panel.containers import read_panel
 from tsimpute.panel.core import Panel
-from tsimpute.prepared import marginal_marks, prepare, window_denoiser
 from tsimpute.readout import head_reader, lay_out, quantile_reader
-from tsimpute.samplers.protocol import StepRecord, clamped
+from tsimpute.samplers.protocol import DrawNoise
 from tsimpute.settings import checked_quantiles
 
 FloatArray = NDArray[np.float64]
@@ -104,14 +101,14 @@ def quantiles_together(
     InputError
         If data, levels, `n_samples` or the method cannot be used.
     """
-    model = _on_device(imputer)
+    model = on_device(imputer)
     choice = Choice(n_samples, method=method)
     levels = [checked_quantiles(question.quantiles) for question in questions]
     panels = [_read(model, question.data) for question in questions]
     series = [model.scaler.transform(v) for panel in panels for v in panel.values]
     owners = [(j, i) for j, panel in enumerate(panels) for i in range(panel.n_series)]
     plan = plan_for(imputer, choice)
-    if _uses_head(imputer, choice):
+    if uses_head(imputer, choice):
         assert model.marginals is not None
         known = model.marginals.levels
         readers = [head_reader(known, wanted) for wanted in levels]
@@ -158,12 +155,7 @@ class _Batch:
     def stretches(self) -> Iterator[Stretch]:
         """What was sampled, in order of questions, series and rows."""
         places = hole_windows(self.model, self.series, self.plan.overlap)
-        n = self.plan.n_samples
-        for part in _stitched(self.model, self.series, places, n, self._answers):
-            if self.plan.mixture:
-                samples, deviations = np.split(part.samples, 2)
-                part = replace(part, samples=samples, deviations=deviations)
-            yield part
+        return stitched(self.model, self.series, places, self.plan, self._answers)
 
     def _answers(self, chunk: list[Place]) -> NDArray[np.float32]:
         """Samples of windows; zeros for those that nobody wants any more."""
@@ -179,43 +171,20 @@ class _Batch:
     def _wanted(self, series: int) -> bool:
         return self.questions[self.owners[series][0]].wanted()
 
-    @torch.no_grad()
     def _sampled(self, places: list[Place]) -> NDArray[np.float32]:
-        model, plan = self.model, self.plan
-        prepared = prepare(model, self.series, places, plan.device)
-        draw = self._noise(places)
-        start = draw()
-        if plan.corrected_start:
-            marks = marginal_marks(model, prepared)
-            start = _corrected(start, marks, float(model.grid.alpha_bar[-1]))
-        method, ends = plan.method, list[StepRecord]()
-        denoise = window_denoiser(
-            model, prepared.windows, prepared.shown, plan.n_samples, method.head
-        )
-
-        def after_step(record: StepRecord) -> None:
-            ends[:] = [record]
+        def after_step(n_windows: int) -> None:
             if self.on_step is not None:
                 self.on_step()
             if not any(self._wanted(i) for i, _ in places):
                 raise _Unwanted
 
-        guarded = clamped(denoise, prepared.low, prepared.high)
-        away = method.sampler(guarded, start, model.grid, method.variance, draw, after_step)
-        if not plan.mixture:
-            return prepared.unscaled(away)
-        spread = torch.as_tensor(ends[0].spread, dtype=away.dtype, device=away.device)
-        deviations = (prepared.unit * spread.sqrt()).expand(away.shape).cpu().numpy()
-        return np.concatenate([prepared.unscaled(ends[0].x0), deviations], axis=1)
+        draw = self._noise(places)
+        return sample_windows(self.model, self.series, places, self.plan, draw, after_step)
 
-    def _noise(self, places: list[Place]) -> Callable[[], Tensor]:
+    def _noise(self, places: list[Place]) -> DrawNoise:
         """Each question's own noise, joined."""
-        model, plan = self.model, self.plan
-        shape = (plan.n_samples, model.window_steps, model.n_features)
-        block = window_stride(model.window_steps, plan.overlap)
         sources = []
         for j, group in groupby(places, lambda place: self.owners[place[0]][0]):
             own = [(self.owners[i][1], start) for i, start in group]
-            seed = self.seeds[j]
-            sources.append(BlockNoise(seed, own, shape, block, plan.device, plan.antithetic))
-        return lambda: torch.cat([source.draw() for source in sources])
+            sources.append(block_noise(self.model, self.plan, own, self.seeds[j]))
+        return lambda: torch.cat([draw() for draw in sources])

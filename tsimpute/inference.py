@@ -19,7 +19,7 @@ from tsimpute.model import FittedModel
 from tsimpute.noise import BlockNoise
 from tsimpute.panel.windows import stitch, window_starts
 from tsimpute.prepared import PreparedWindows, marginal_marks, prepare, window_denoiser
-from tsimpute.samplers.protocol import Callback, StepRecord, clamped
+from tsimpute.samplers.protocol import Callback, DrawNoise, StepRecord, clamped
 
 FloatArray = NDArray[np.float64]
 STATE_BYTES = 128 * 2**20  # of the samples that are walked together
@@ -133,14 +133,10 @@ def sample_holes(
     places = hole_windows(model, series, plan.overlap)
 
     def answers(chunk: list[Place]) -> NDArray[np.float32]:
-        return _sample_chunk(model, series, chunk, plan, on_steps)
+        draw = block_noise(model, plan, chunk, plan.seed)
+        return sample_windows(model, series, chunk, plan, draw, on_steps)
 
-    for part in _stitched(model, series, places, plan.n_samples, answers):
-        if plan.mixture:
-            samples, deviations = np.split(part.samples, 2)
-            yield replace(part, samples=samples, deviations=deviations)
-        else:
-            yield part
+    yield from stitched(model, series, places, plan, answers)
 
 
 def head_quantiles(
@@ -155,10 +151,26 @@ def head_quantiles(
         marks = marginal_marks(model, prepared).movedim(-1, 1)  # (N, n_levels, L, K)
         return prepared.unscaled(marks)
 
-    yield from _stitched(model, series, places, len(model.marginals.levels), answers)
+    yield from _blended(model, series, places, len(model.marginals.levels), answers)
 
 
-def _stitched(
+def stitched(
+    model: FittedModel,
+    series: Sequence[FloatArray],
+    places: list[Place],
+    plan: SamplingPlan,
+    answers: Callable[[list[Place]], NDArray[np.float32]],
+) -> Iterator[Stretch]:
+    """Stretches from what `answers` gives for chunks of windows, as `sample_windows` does."""
+    for part in _blended(model, series, places, plan.n_samples, answers):
+        if plan.mixture:
+            samples, deviations = np.split(part.samples, 2)
+            yield replace(part, samples=samples, deviations=deviations)
+        else:
+            yield part
+
+
+def _blended(
     model: FittedModel,
     series: Sequence[FloatArray],
     places: list[Place],
@@ -177,29 +189,41 @@ def _stitched(
             yield Stretch(i, start, stop, samples)
 
 
+def block_noise(
+    model: FittedModel, plan: SamplingPlan, places: Sequence[Place], seed: int
+) -> DrawNoise:
+    """Source of noise that belongs to the rows of the windows at places."""
+    shape = (plan.n_samples, model.window_steps, model.n_features)
+    block = window_stride(model.window_steps, plan.overlap)
+    return BlockNoise(seed, places, shape, block, plan.device, plan.antithetic).draw
+
+
 @torch.no_grad()
-def _sample_chunk(
+def sample_windows(
     model: FittedModel,
     series: Sequence[FloatArray],
-    places: list[Place],
+    places: Sequence[Place],
     plan: SamplingPlan,
-    on_steps: Callable[[int], object] | None,
+    draw: DrawNoise,
+    on_steps: Callable[[int], object] | None = None,
 ) -> NDArray[np.float32]:
+    """Scaled samples (N, S, L, K) of the windows at places; with a mixture 2 S, means first.
+
+    Parameters
+    ----------
+    series : sequence of ndarray (n_times_i, K)
+        Scaled values, NaN where missing.
+    places : sequence of (series, first row)
+    draw : callable
+        Standard normal numbers (N, S, L, K); `plan.seed` is not read.
+    on_steps : callable, optional
+        Told, after each diffusion step, how many windows took it.
+    """
     prepared = prepare(model, series, places, plan.device)
-    noise = BlockNoise(
-        plan.seed,
-        places,
-        shape=(plan.n_samples, model.window_steps, model.n_features),
-        block=window_stride(model.window_steps, plan.overlap),
-        device=plan.device,
-        antithetic=plan.antithetic,
-    )
     marks = marginal_marks(model, prepared) if plan.corrected_start or plan.coupled else None
-    start = noise.draw()
+    start = draw()
     if plan.corrected_start and marks is not None:
         start = _corrected(start, marks, float(model.grid.alpha_bar[-1]))
-    head = plan.method.head
-    denoise = window_denoiser(model, prepared.windows, prepared.shown, plan.n_samples, head)
     ends: list[StepRecord] = []
 
     def after_step(record: StepRecord) -> None:
@@ -209,20 +233,21 @@ def _sample_chunk(
         if plan.callback is not None:
             plan.callback(record)
 
-    away = plan.method.sampler(
-        clamped(denoise, prepared.low, prepared.high),
-        start,
-        model.grid,
-        plan.method.variance,
-        noise.draw,
-        after_step,
-    )
+    method = plan.method
+    denoise = window_denoiser(model, prepared.windows, prepared.shown, plan.n_samples, method.head)
+    guarded = clamped(denoise, prepared.low, prepared.high)
+    away = method.sampler(guarded, start, model.grid, method.variance, draw, after_step)
     if plan.mixture:
-        spread = torch.as_tensor(ends[0].spread, dtype=away.dtype, device=away.device)
-        deviations = (prepared.unit * spread.sqrt()).expand(away.shape).cpu().numpy()
-        return np.concatenate([prepared.unscaled(ends[0].x0), deviations], axis=1)
+        return _gaussians(ends[0], prepared)
     samples = prepared.unscaled(away)
     return _coupled(samples, prepared, marks) if plan.coupled and marks is not None else samples
+
+
+def _gaussians(last: StepRecord, prepared: PreparedWindows) -> NDArray[np.float32]:
+    """Means, then standard deviations, of where each trajectory ends."""
+    spread = torch.as_tensor(last.spread, dtype=last.x0.dtype, device=last.x0.device)
+    deviations = (prepared.unit * spread.sqrt()).expand(last.x0.shape).cpu().numpy()
+    return np.concatenate([prepared.unscaled(last.x0), deviations], axis=1)
 
 
 def _corrected(noise: Tensor, marks: Tensor, alpha_bar: float) -> Tensor:
