@@ -180,7 +180,7 @@ def main() -> None:
     }
     with tempfile.TemporaryDirectory() as name:
         save_model(Path(name), k, channels=options.channels, layers=2, heads=2)
-        with serve(Path(name), batch_cells=1, batch_wait_cpu_s=0) as running:
+        with serve(Path(name), batch_seconds=1e-9, batch_wait_cpu_s=0) as running:
             alone = asyncio.run(closed(running.url, load, options.seconds / 3, CLIENTS))
         rows = [row("one at a time", alone, n * k)]
         with serve(Path(name)) as running:
