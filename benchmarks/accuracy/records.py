@@ -32,11 +32,17 @@ def circumstances() -> dict[str, Any]:
     }
 
 
+def read_rows(file: Path) -> pd.DataFrame:
+    """Rows of a result file; commits and kept steps are text, even where they look like numbers."""
+    rows = pd.read_csv(file, dtype={"commit": str, "kept": str})
+    return rows.fillna({"kept": ""}) if "kept" in rows else rows
+
+
 def add_row(file: Path, row: dict[str, Any], key: list[str]) -> None:
     """Write a row, replacing an older one with the same key; the file is replaced atomically."""
     table = pd.DataFrame([row])
     if file.is_file():
-        old = pd.read_csv(file, dtype={"commit": str})
+        old = read_rows(file)
         same = pd.Series(True, index=old.index)
         for name in key:
             same &= old[name].astype(str) == str(row[name])
@@ -51,7 +57,7 @@ def has_row(file: Path, row: dict[str, Any]) -> bool:
     """Whether the file holds a row with all these values."""
     if not file.is_file():
         return False
-    old = pd.read_csv(file, dtype={"commit": str})
+    old = read_rows(file)
     same = pd.Series(True, index=old.index)
     for name, value in row.items():
         same &= old[name].astype(str) == str(value)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from tsimpute.errors import InputError
 from tsimpute.plotting.frame import (
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _LINE_COLOURS = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, BLACK)
+TICK_RATIO = 1.25
 _LINE_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*")
 
 
@@ -104,10 +106,19 @@ def plot_quality(
         rows = group.sort_values(x)
         axes.plot(rows[x], rows[y], color=colour, marker=marker, linewidth=1.8, label=str(method))
     axes.set_xscale("log")
-    ticks = np.unique(table[x])
+    ticks = _apart(np.unique(table[x]))
     if len(ticks) <= 10:
         axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
         axes.xaxis.minorticks_off()
     axes.set(xlabel=x, ylabel=y)
     axes.legend(frameon=False, title=by)
     return finished(figure, path)
+
+
+def _apart(ticks: NDArray[np.floating]) -> list[float]:
+    """Ticks, without those whose labels would lie on their left neighbour's on a log axis."""
+    kept: list[float] = []
+    for tick in ticks.tolist():
+        if not kept or tick >= TICK_RATIO * kept[-1]:
+            kept.append(tick)
+    return kept
