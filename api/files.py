@@ -98,6 +98,8 @@ def _read_csv(data: bytes) -> pd.DataFrame:
     table = csv.read_csv(
         pa.BufferReader(data),
         read_options=csv.ReadOptions(use_threads=False),
+        # In a single column an empty line is a missing value.
+        parse_options=csv.ParseOptions(ignore_empty_lines=len(names) > 1),
         convert_options=csv.ConvertOptions(column_types=as_text, strings_can_be_null=True),
     )
     frame: pd.DataFrame = table.to_pandas()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from pathlib import Path
 
 import httpx
@@ -11,7 +12,8 @@ import pandas as pd
 import pytest
 from pyarrow import csv
 
-from api.files import suffix
+from api.files import read_file, suffix
+from api.settings import Settings
 from tests.api.conftest import FEATURES, Server, body, series
 
 LEVELS = [0.05, 0.25, 0.5, 0.75, 0.95]
@@ -91,6 +93,20 @@ def test_integer_and_date_labels_of_parquet_are_kept(server: Server) -> None:
     frame.to_parquet(buffer)
     filled = read(send(server, "data.parquet", buffer.getvalue(), n_samples="2"), "parquet")
     assert (filled["time"].to_numpy() == frame.index.to_numpy()).all()
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (b"a\n1\n\n3\n", [[1], [math.nan], [3]]),
+        (b"a,b\n1,2\n\n3,\n", [[1, 2], [3, math.nan]]),
+    ],
+)
+def test_an_empty_line_is_a_missing_value_in_a_single_column_only(
+    data: bytes, expected: list[list[float]]
+) -> None:
+    file = read_file(data, "data.csv", "text/csv", Settings())
+    np.testing.assert_array_equal(file.table.values, expected)
 
 
 @pytest.mark.parametrize(
