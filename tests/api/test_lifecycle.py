@@ -94,8 +94,8 @@ def _listens(port: int) -> bool:
 
 def test_a_worker_that_is_stuck_is_neither_ready_nor_live(start: Starter) -> None:
     """One step takes longer than the limits allow here; nothing else is out of order."""
-    server = start(heartbeat_s=0.05, stuck_s=0.1)
-    running = body(series(60), model="slow", n_samples=100, deadline_s=120)
+    server = start(heartbeat_s=0.05, stuck_s=0.06)
+    running = body(series(150), model="slow", n_samples=100, deadline_s=120)
     seen = set()
     with ThreadPoolExecutor(1) as pool:
         answer = pool.submit(server.impute, running)

@@ -210,7 +210,9 @@ def _advance(search: _Search, level: float) -> tuple[_Search, BoolArray]:
     if (search.deviation == 0).any():
         moved = _try_masses(moved, ~found)
     exact = (reached >= 0) & (below <= 0)
-    moved.point[exact] = _middle_of_flat(search.only(exact), reached[exact])
+    moved.point[exact] = search.point[exact]  # on a point mass that jumps across the level, or
+    flat = exact & ((reached == 0) | (below == 0))
+    moved.point[flat] = _middle_of_flat(search.only(flat), reached[flat])
     return moved, found | exact
 
 
