@@ -81,6 +81,7 @@ def test_files_are_plain_and_listed(saved: Path) -> None:
         "step_schedule.json",
         "weights.safetensors",
         "heads.safetensors",
+        "parts.json",
         "history.csv",
     }
     for line in (saved / "SHA256SUMS").read_text().splitlines():

@@ -8,6 +8,7 @@
       step_schedule.json    betas, keep-probabilities, kept steps and their levels
       weights.safetensors   the network
       heads.safetensors     variance heads and the marginal head, where there are any
+      parts.json            what else was learned, by the name of the model's attribute
       history.csv           what happened in training
 
 To change the format: raise FORMAT_VERSION, teach `_read` the older versions, and add a golden
@@ -21,7 +22,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,7 +46,7 @@ from tsimpute.samplers.ggdm import Coefficients
 if TYPE_CHECKING:
     from tsimpute.imputer import EDDPMImputer
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 PAYLOAD_1 = (
     "config.json",
     "scaler.json",
@@ -53,7 +54,11 @@ PAYLOAD_1 = (
     "weights.safetensors",
     "history.csv",
 )
-PAYLOAD = {1: PAYLOAD_1, 2: (*PAYLOAD_1, "heads.safetensors")}
+PAYLOAD_2 = (*PAYLOAD_1, "heads.safetensors")
+PAYLOAD = {1: PAYLOAD_1, 2: PAYLOAD_2, 3: (*PAYLOAD_2, "parts.json")}
+
+# Attributes of a model that are plain data: from what `to_dict` gave back to the attribute.
+PARTS: dict[str, Callable[[dict[str, Any]], Any]] = {}
 
 
 def save(imputer: EDDPMImputer, path: str | Path) -> Path:
@@ -134,6 +139,7 @@ def _write(imputer: EDDPMImputer, directory: Path) -> None:
         "step_schedule.json": _json(_schedule(model)),
         "weights.safetensors": _tensor_bytes(model.network.state_dict()),
         "heads.safetensors": _tensor_bytes(_heads(model).state_dict()),
+        "parts.json": _json(_parts(model)),
         "history.csv": imputer.history_.to_csv(index=False).encode(),
     }
     sums = "".join(f"{_digest(data)}  {name}\n" for name, data in files.items())
@@ -157,6 +163,19 @@ def _heads(model: FittedModel) -> nn.Module:
     if model.marginals is not None:
         parts["marginals"] = model.marginals
     return nn.ModuleDict(parts)
+
+
+def _parts(model: FittedModel) -> dict[str, Any]:
+    """Everything of PARTS that the model has."""
+    there = {name: getattr(model, name) for name in PARTS}
+    return {name: part.to_dict() for name, part in there.items() if part is not None}
+
+
+def _with_parts(model: FittedModel, path: Path) -> FittedModel:
+    """Add what `_parts` stored; older formats have no such file."""
+    file = path / "parts.json"
+    stored = json.loads(file.read_text()) if file.is_file() else {}
+    return replace(model, **{name: PARTS[name](part) for name, part in stored.items()})
 
 
 def _swap(temporary: Path, path: Path) -> None:
@@ -207,12 +226,22 @@ def _anchor(anchor: Anchor) -> dict[str, Any]:
 
 def _plain_parameters(parameters: dict[str, Any]) -> dict[str, Any]:
     """Parameters as JSON holds them; a random state that is an object is stored as null."""
-    plain = {}
-    for name, value in parameters.items():
-        value = value.item() if isinstance(value, np.generic) else value
-        is_plain = value is None or isinstance(value, bool | int | float | str)
-        plain[name] = value if is_plain else (None if name == "random_state" else str(value))
+    plain = {name: _plain(value) for name, value in parameters.items()}
+    if not isinstance(plain["random_state"], int | None):
+        plain["random_state"] = None
     return plain
+
+
+def _plain(value: Any) -> Any:
+    """A value of JSON: arrays and tuples become lists, anything unknown becomes text."""
+    if isinstance(value, np.generic | np.ndarray):
+        return _plain(value.tolist())
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    is_plain = value is None or isinstance(value, bool | int | float | str)
+    return value if is_plain else str(value)
 
 
 def _schedule(model: FittedModel) -> dict[str, Any]:
@@ -299,7 +328,7 @@ def _read(path: Path, device: str) -> EDDPMImputer:
         feature_names=None if names is None else tuple(names),
         window_steps=config["window_steps"],
     )
-    model = _with_heads(model, path, config, stored)
+    model = _with_parts(_with_heads(model, path, config, stored), path)
     plain = {"variance": "fixed", "antithetic": False}  # what format 1 knew
     imputer = EDDPMImputer(**(plain | config["parameters"] | {"device": device}))
     return imputer._adopt(model, config["seed"], pd.read_csv(path / "history.csv"))

@@ -24,7 +24,7 @@ from running import RESULTS, Running, add_row, circumstances, request, save_mode
 
 CLIENTS = 16
 KINDS = 32  # different requests
-KEY = ["commit", "run", "shape", "n_samples", "channels"]
+KEY = ["commit", "run", "shape", "method", "n_samples", "channels"]
 
 
 @dataclass
@@ -164,6 +164,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=60.0, help="of the run at twice capacity")
     parser.add_argument("--samples", type=int, default=5)
+    parser.add_argument("--method", choices=("samples", "head"), default="samples")
     parser.add_argument("--channels", type=int, default=16)
     parser.add_argument("--times", type=int, default=36)
     parser.add_argument("--features", type=int, default=36)
@@ -171,10 +172,13 @@ def main() -> None:
     options = parser.parse_args()
     n, k = options.times, options.features
     given = [request(seed, options.samples, n, k) for seed in range(KINDS)]
+    for body in given:
+        body["method"] = options.method
     load = Load([json.dumps(body).encode() for body in given], given)
     about = circumstances() | {
         "shape": f"{n}x{k}",
-        "n_samples": options.samples,
+        "method": options.method,
+        "n_samples": options.samples if options.method == "samples" else 0,
         "channels": options.channels,
         "note": options.note,
     }

@@ -7,32 +7,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
+from numpy.typing import ArrayLike
+from sklearn.base import OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
+from tsimpute.imputer.choosing import ChoosesSampling
 from tsimpute.panel.checks import check_fit_panel
 from tsimpute.panel.containers import read_panel
-from tsimpute.panel.core import Panel
 from tsimpute.settings import check_parameters, checked_quantiles
 
 if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
 
-    from tsimpute.model import FittedModel
-    from tsimpute.training.loop import Trainer
 
-FloatArray = NDArray[np.float64]
-
-VARIANCE_BATCHES = 100
-SAMPLER_ITERATIONS = 200
-MARGINAL_ITERATIONS = 500
-LEARNED_VARIANCES = ("crps", "npr", "sn", "analytic")
-
-
-class EDDPMImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
+class EDDPMImputer(OneToOneFeatureMixin, TransformerMixin, ChoosesSampling):  # type: ignore[misc]
     """Fills the holes of multivariate time series by conditional diffusion with few steps.
 
     The CSDI transformer (Tashiro et al., NeurIPS 2021), trained with EDDPM (Zhang et al.,
@@ -152,9 +142,6 @@ class EDDPMImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # ty
     >>> int(filled.isna().sum().sum()), filled.index.equals(df.index)
     (0, True)
     """
-
-    model_: FittedModel
-    seed_: int
 
     def __init__(
         self,
@@ -326,115 +313,6 @@ class EDDPMImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # ty
         self._adopt_trained(model, self.seed_, trainer)
         return self._fit_own_variance(panel)
 
-    def fit_variance(
-        self, X: Any, kind: str = "crps", *, n_batches: int = VARIANCE_BATCHES
-    ) -> EDDPMImputer:
-        """Learn the variance of the clean values at the kept steps; the network is not changed.
-
-        Parameters
-        ----------
-        X : DataFrame, array, DataArray or Dataset
-            Training data with the columns of the fitted model.
-        kind : {"crps", "npr", "sn", "analytic"}, default="crps"
-            A head for the squared residual of the noise, by the CRPS or by the likelihood
-            ("npr", Bao et al. 2022b); one for the squared noise ("sn", of the same paper); or
-            one number a step (Analytic-DPM, Bao et al. 2022a).
-        n_batches : int, default=100
-            Batches of windows that the network is run on.
-
-        Returns
-        -------
-        EDDPMImputer
-            Itself; ``variance=kind`` can now be used.
-
-        Raises
-        ------
-        NotFittedError, InputError
-            Before `fit`; if the data do not fit the model or the kind is unknown.
-        """
-        from tsimpute.heads import with_variance
-
-        panel = self._read(X)
-        model, seed = self.model_, self.seed_
-        self.model_ = with_variance(self, model, panel, seed, kind, n_batches)
-        return self
-
-    def fit_sampler(
-        self, X: Any, kind: str = "ggdm", *, iterations: int = SAMPLER_ITERATIONS
-    ) -> EDDPMImputer:
-        """Learn what a fitted sampler needs for the present steps; the network is not changed.
-
-        Parameters
-        ----------
-        X : DataFrame, array, DataArray or Dataset
-            Training data with the columns of the fitted model.
-        kind : {"ggdm", "tdas", "genie-distilled"}, default="ggdm"
-            All coefficients of the sampler, by back-propagating the energy score of samples
-            (Watson et al. 2021); the data's temporal spectrum (Ma et al. 2022); or a head that
-            says what "genie" takes a Jacobian-vector product for (Dockhorn et al. 2022).
-        iterations : int, default=200
-            Of "ggdm", each with 8 windows of 4 samples; of "genie-distilled", each a batch.
-
-        Returns
-        -------
-        EDDPMImputer
-            Itself; ``sampler=kind`` can now be used.
-
-        Raises
-        ------
-        NotFittedError, InputError
-            Before `fit`; if the data do not fit the model or the kind is unknown.
-        """
-        from tsimpute.heads import with_sampler
-
-        panel, model, seed = self._read(X), self.model_, self.seed_
-        self.model_ = with_sampler(self, model, panel, seed, kind, iterations)
-        return self
-
-    def fit_marginals(
-        self, X: Any, *, iterations: int = MARGINAL_ITERATIONS, freeze_trunk: bool = False
-    ) -> EDDPMImputer:
-        """Train a marginal head: every hole's distribution in one evaluation.
-
-        A copy of the network is trained on by the quantile loss; the network that samples is
-        not changed. Afterwards ``method="head"``, ``start="marginals"`` and
-        ``sample(marginals="head")`` can be used.
-
-        Parameters
-        ----------
-        X : DataFrame, array, DataArray or Dataset
-            Training data with the columns of the fitted model.
-        iterations : int, default=500
-            Batches of training.
-        freeze_trunk : bool, default=False
-            Train the last two layers alone.
-
-        Returns
-        -------
-        EDDPMImputer
-            Itself.
-
-        Raises
-        ------
-        NotFittedError, InputError
-            Before `fit`; if the data do not fit the model.
-        """
-        from tsimpute.heads import with_marginals
-
-        panel = self._read(X)
-        self.model_ = with_marginals(self, self.model_, panel, self.seed_, iterations, freeze_trunk)
-        return self
-
-    def _fit_own_variance(self, panel: Panel) -> EDDPMImputer:
-        from tsimpute.heads import with_variance
-
-        if self.variance in LEARNED_VARIANCES:
-            aligned = panel.aligned_to(self.model_.feature_names, self.n_features_in_)
-            self.model_ = with_variance(
-                self, self.model_, aligned, self.seed_, self.variance, VARIANCE_BATCHES
-            )
-        return self
-
     @classmethod
     def from_csdi_weights(
         cls,
@@ -475,35 +353,6 @@ class EDDPMImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # ty
         check_parameters(imputer)
         seed = int(check_random_state(imputer.random_state).randint(2**31 - 1))
         return imputer._adopt(model, seed)
-
-    def _adopt_trained(self, model: FittedModel, seed: int, trainer: Trainer) -> EDDPMImputer:
-        from tsimpute.training.history import history_frame
-
-        history = np.array(trainer.keep_prob_history).reshape(-1, len(model.keep_prob))
-        return self._adopt(model, seed, history_frame(trainer.records), history)
-
-    def _adopt(
-        self,
-        model: FittedModel,
-        seed: int,
-        history: pd.DataFrame | None = None,
-        keep_prob_history: FloatArray | None = None,
-    ) -> EDDPMImputer:
-        from tsimpute.training.history import history_frame
-
-        self.model_ = model
-        self.seed_ = seed
-        self.history_ = history_frame([]) if history is None else history
-        if keep_prob_history is None:
-            keep_prob_history = model.keep_prob[None]
-        self.keep_prob_history_ = keep_prob_history
-        self.n_features_in_ = model.n_features
-        names = model.feature_names
-        if names is not None and all(isinstance(name, str) for name in names):
-            self.feature_names_in_ = np.array(names, dtype=object)
-        elif hasattr(self, "feature_names_in_"):
-            del self.feature_names_in_
-        return self
 
     # ---- imputing --------------------------------------------------------------------------
 
@@ -658,131 +507,6 @@ class EDDPMImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # ty
         from tsimpute.answers import hidden_crps
 
         return -hidden_crps(self, self._read(X), hidden_fraction)
-
-    def _read(self, X: Any) -> Panel:
-        check_is_fitted(self)
-        return read_panel(X).aligned_to(self.model_.feature_names, self.n_features_in_)
-
-    # ---- choosing how to sample ------------------------------------------------------------
-
-    def respace(self, method: str = "uniform", n_steps: int = 5, X: Any = None) -> EDDPMImputer:
-        """A fitted imputer with fewer of this one's steps, without training.
-
-        The network is shared and this imputer keeps its steps.
-
-        Parameters
-        ----------
-        method : {"uniform", "quadratic", "elbo", "analytic", "align"}, default="uniform"
-            Evenly or quadratically spaced; or by the network's errors: dynamic programming on
-            the ELBO (Watson et al. 2021b) or with Analytic-DPM's variances (Bao et al. 2022a),
-            or align-your-steps (Sabour et al. 2024).
-        n_steps : int, default=5
-            1 to the number of steps that the model has.
-        X : DataFrame, array, DataArray or Dataset, optional
-            What the last three methods measure the errors on, in 16 windows; best not the
-            training data.
-
-        Returns
-        -------
-        EDDPMImputer
-            Another imputer.
-
-        Raises
-        ------
-        NotFittedError, InputError
-            Before `fit`; if the method is unknown, there are not so many steps, or X is needed.
-        """
-        from tsimpute.respacing import respaced
-
-        check_is_fitted(self)
-        panel = None if X is None else self._read(X)
-        model = respaced(self, self.model_, method, n_steps, panel, self.seed_)
-        other = type(self)(**{**self.get_params(), "kept_steps": n_steps})
-        return other._adopt(model, self.seed_, self.history_, self.keep_prob_history_)
-
-    def step_importance(
-        self, X: Any, *, hidden_fraction: float = 0.1, max_windows: int | None = 16
-    ) -> pd.DataFrame:
-        """How the CRPS changes when each single kept step is left out (EDDPM, Figure 1).
-
-        Parameters
-        ----------
-        X : DataFrame, array, DataArray or Dataset
-            Some observed cells are hidden and scored, the same ones in each chain.
-        hidden_fraction : float, default=0.1
-            Share of the observed cells that is hidden.
-        max_windows : int, default=16
-            Windows that are sampled at most; None: all.
-
-        Returns
-        -------
-        DataFrame, indexed by `step`, the original 0-based diffusion step
-            `crps_without`, normalised, in standardised units, and `change`, relative to all
-            steps: above 0 where the step helps. The CRPS of all steps is ``attrs["crps"]``. For
-            a picture: `tsimpute.plotting.plot_step_importance`.
-
-        Raises
-        ------
-        NotFittedError, InputError
-            As in `transform`; also if there is one step only.
-        """
-        from tsimpute import exploration
-
-        return exploration.step_importance(self, self._read(X), hidden_fraction, max_windows)
-
-    def speed_quality(
-        self,
-        X: Any,
-        *,
-        steps: Sequence[int] | None = None,
-        samplers: Sequence[str] | None = None,
-        variances: Sequence[str] | None = None,
-        n_samples: Sequence[int] = (8, 16, 32),
-        spacing: str = "uniform",
-        hidden_fraction: float = 0.1,
-        max_windows: int | None = 16,
-    ) -> pd.DataFrame:
-        """CRPS, coverage and cost of many ways to sample, to choose from.
-
-        Parameters
-        ----------
-        X : DataFrame, array, DataArray or Dataset
-            Some observed cells are hidden and scored, the same ones in each row.
-        steps : sequence of int, optional
-            Default: 1, 2, 3, 5, 10, 20, … and all that the model has.
-        samplers : sequence of str, optional
-            Default: the imputer's own, "ddpm", "ddim", "dpm-solver++2m", "unipc", and what was
-            fitted for this model.
-        variances : sequence of str, optional
-            Default: all that the model can use, but for "large".
-        n_samples : sequence of int, default=(8, 16, 32)
-        spacing : str, default="uniform"
-            How steps are chosen: a method of `respace`.
-        hidden_fraction : float, default=0.1
-            Share of the observed cells that is hidden.
-        max_windows : int, default=16
-            Windows that are sampled at most; None: all.
-
-        Returns
-        -------
-        DataFrame, one row a setting
-            `sampler`, `variance`, `steps`, `n_samples`, `nfe_per_window` (network evaluations
-            for all samples of a window), `crps` in standardised units, `coverage_50`,
-            `coverage_90`, `seconds`, and `pareto`: no other row has a lower CRPS for as few
-            evaluations. For a picture: `tsimpute.plotting.plot_speed_quality`.
-
-        Raises
-        ------
-        NotFittedError, InputError
-            As in `transform`; if a name is unknown, a named setting does not fit the model, or
-            it has fewer steps.
-        """
-        from tsimpute import exploration
-
-        survey = exploration.Survey(
-            steps, samplers, variances, n_samples, spacing, hidden_fraction, max_windows
-        )
-        return exploration.speed_quality(self, self._read(X), survey)
 
     # ---- what was learned ------------------------------------------------------------------
 

@@ -1,0 +1,5 @@
+"""The estimator."""
+
+from tsimpute.imputer.estimator import EDDPMImputer
+
+__all__ = ["EDDPMImputer"]

@@ -1,0 +1,112 @@
+"""What all parts of the estimator share: parameters, the fitted model, reading the user's data."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_is_fitted
+
+from tsimpute.panel.containers import read_panel
+from tsimpute.panel.core import Panel
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from tsimpute.model import FittedModel
+    from tsimpute.training.loop import Trainer
+
+FloatArray = NDArray[np.float64]
+
+VARIANCE_BATCHES = 100
+LEARNED_VARIANCES = ("crps", "npr", "sn", "analytic")
+
+
+class FittedImputer(BaseEstimator):  # type: ignore[misc]
+    """Base of `EDDPMImputer` and of its parts."""
+
+    window_steps: int
+    kept_steps: int
+    n_samples: int
+    epochs: int | None
+    time_budget_s: float | None
+    diffusion_steps: int
+    schedule: str
+    beta_start: float
+    beta_end: float
+    conditioning: str
+    mask_rule: str
+    target_strategy: str
+    anchor: str
+    channels: int
+    layers: int
+    heads: int
+    dropout: float
+    attention_dropout: float
+    batch_size: int
+    learning_rate: float
+    ema_decay: float
+    validation_fraction: float
+    patience: int | None
+    train_stride: int | None
+    overlap: float
+    sampler: str
+    variance: str
+    antithetic: bool
+    start: str
+    method: str
+    mixed_precision: bool
+    device: str
+    random_state: Any
+    verbose: int
+
+    model_: FittedModel
+    seed_: int
+    history_: pd.DataFrame
+    keep_prob_history_: FloatArray
+    n_features_in_: int
+
+    def _read(self, X: Any) -> Panel:
+        check_is_fitted(self)
+        return read_panel(X).aligned_to(self.model_.feature_names, self.n_features_in_)
+
+    def _fit_own_variance(self, panel: Panel) -> Self:
+        from tsimpute.heads import with_variance
+
+        if self.variance in LEARNED_VARIANCES:
+            aligned = panel.aligned_to(self.model_.feature_names, self.n_features_in_)
+            self.model_ = with_variance(
+                self, self.model_, aligned, self.seed_, self.variance, VARIANCE_BATCHES
+            )
+        return self
+
+    def _adopt_trained(self, model: FittedModel, seed: int, trainer: Trainer) -> Self:
+        from tsimpute.training.history import history_frame
+
+        history = np.array(trainer.keep_prob_history).reshape(-1, len(model.keep_prob))
+        return self._adopt(model, seed, history_frame(trainer.records), history)
+
+    def _adopt(
+        self,
+        model: FittedModel,
+        seed: int,
+        history: pd.DataFrame | None = None,
+        keep_prob_history: FloatArray | None = None,
+    ) -> Self:
+        from tsimpute.training.history import history_frame
+
+        self.model_ = model
+        self.seed_ = seed
+        self.history_ = history_frame([]) if history is None else history
+        if keep_prob_history is None:
+            keep_prob_history = model.keep_prob[None]
+        self.keep_prob_history_ = keep_prob_history
+        self.n_features_in_ = model.n_features
+        names = model.feature_names
+        if names is not None and all(isinstance(name, str) for name in names):
+            self.feature_names_in_ = np.array(names, dtype=object)
+        elif hasattr(self, "feature_names_in_"):
+            del self.feature_names_in_
+        return self
