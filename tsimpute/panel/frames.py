@@ -41,6 +41,9 @@ class FrameSource:
         for rows, series, holes in zip(self.rows, filled, missing, strict=True):
             filled_cells[rows], missing_cells[rows] = series, holes
         result = self.frame.copy()
+        if _is_one_block(self.frame):  # the same, many times faster
+            result.iloc[:, :] = fill_cells(self.frame.to_numpy(), filled_cells, missing_cells)
+            return result
         for i in np.flatnonzero(missing_cells.any(axis=0)).tolist():
             column = self.frame.iloc[:, i]
             result.isetitem(i, _filled_column(column, filled_cells[:, i], missing_cells[:, i]))
@@ -56,8 +59,7 @@ def read_frame(frame: pd.DataFrame, name: str) -> Panel:
         )
     check_shape(frame.shape, name)
     check_unique_names(list(frame.columns), name)
-    columns = [_column_to_float(frame.iloc[:, i], name) for i in range(frame.shape[1])]
-    values = np.column_stack(columns)
+    values = _to_float(frame, name)
     ids, rows, times = _split_rows(frame.index, name)
     return Panel(
         values=tuple(values[series] for series in rows),
@@ -91,6 +93,19 @@ def _split_rows(
     rows = tuple(np.split(by_series, ends))
     times = index.get_level_values(1)
     return tuple(ids), rows, tuple(times.take(series) for series in rows)
+
+
+def _is_one_block(frame: pd.DataFrame) -> bool:
+    """Whether all columns are numpy floats of one width."""
+    kinds = set(frame.dtypes)
+    return len(kinds) == 1 and all(isinstance(k, np.dtype) and k.kind == "f" for k in kinds)
+
+
+def _to_float(frame: pd.DataFrame, name: str) -> FloatArray:
+    if _is_one_block(frame):
+        return frame.to_numpy(dtype=np.float64, copy=True)
+    columns = [_column_to_float(frame.iloc[:, i], name) for i in range(frame.shape[1])]
+    return np.column_stack(columns)
 
 
 def _column_to_float(column: pd.Series[Any], name: str) -> FloatArray:
