@@ -61,12 +61,6 @@ def read_file(data: bytes, name: str, content_type: str, settings: Settings) -> 
         frame = _read_csv(data) if kind == "csv" else _read_parquet(data, settings)
     except ServiceError:
         raise
-    except pa.ArrowInvalid as error:
-        if str(error).startswith("CSV parse error"):  # its text goes on with the row
-            raise invalid(
-                ("body", "file"), "ragged", "expected every row to be as long as the header"
-            ) from None
-        raise unreadable(kind) from None
     except Exception:  # readers raise whatever they like about bytes from anywhere
         raise unreadable(kind) from None
     return File(kind, frame, _table(frame, settings))
@@ -90,18 +84,32 @@ def _kind(data: bytes, name: str, content_type: str) -> str:
 
 def _read_csv(data: bytes) -> pd.DataFrame:
     """Read by Arrow, whose numbers are the nearest to their text."""
-    with csv.open_csv(pa.BufferReader(data)) as header:
+    later = csv.ParseOptions(invalid_row_handler=lambda row: "skip")
+    with csv.open_csv(pa.BufferReader(data), parse_options=later) as header:
         names = header.schema.names
     if len(set(names)) < len(names):
         raise invalid(("body", "file"), "columns", "expected each column name once")
     as_text = {name: pa.string() for name in _leading(names)}
-    table = csv.read_csv(
-        pa.BufferReader(data),
-        read_options=csv.ReadOptions(use_threads=False),
-        # In a single column an empty line is a missing value.
-        parse_options=csv.ParseOptions(ignore_empty_lines=len(names) > 1),
-        convert_options=csv.ConvertOptions(column_types=as_text, strings_can_be_null=True),
-    )
+    ragged: list[int] = []
+
+    def refuse(row: csv.InvalidRow) -> str:
+        ragged.append(row.number)
+        return "error"
+
+    # In a single column an empty line is a missing value.
+    parse = csv.ParseOptions(ignore_empty_lines=len(names) > 1, invalid_row_handler=refuse)
+    try:
+        table = csv.read_csv(
+            pa.BufferReader(data),
+            read_options=csv.ReadOptions(use_threads=False),
+            parse_options=parse,
+            convert_options=csv.ConvertOptions(column_types=as_text, strings_can_be_null=True),
+        )
+    except pa.ArrowInvalid:
+        if not ragged:
+            raise
+        message = "expected every row to be as long as the header"
+        raise invalid(("body", "file", "line", ragged[0]), "ragged", message) from None
     frame: pd.DataFrame = table.to_pandas()
     return frame
 

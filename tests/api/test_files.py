@@ -149,6 +149,18 @@ def test_files_that_cannot_be_used_are_422(server: Server, text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "line"),
+    [("a,b,c\n1,2,3,4\n", 2), ("a,b,c\n1,2,3\n4,5\n", 3), ("a,b,c\n1,2,3\n4,5,6,7\n8,9\n", 3)],
+)
+def test_a_ragged_row_is_named_by_its_line(server: Server, text: str, line: int) -> None:
+    answer = send(server, "data.csv", text)
+    assert answer.status_code == 422
+    (detail,) = answer.json()["error"]["details"]
+    assert detail["location"] == ["body", "file", "line", line]
+    assert detail["type"] == "ragged"
+
+
+@pytest.mark.parametrize(
     "options",
     [
         {"n_samples": "many"},
