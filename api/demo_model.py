@@ -9,6 +9,7 @@ from tsimpute import load_co2
 from tsimpute.demo import make_imputer
 
 TRAINING_S = 60.0
+HEAD_ITERATIONS = 100
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -20,7 +21,9 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     if (options.folder / "FORMAT_VERSION").is_file():
         return
-    make_imputer(options.seed, options.seconds).fit(load_co2()).save(options.folder)
+    record = load_co2()
+    imputer = make_imputer(options.seed, options.seconds).fit(record)
+    imputer.fit_marginals(record, iterations=HEAD_ITERATIONS).save(options.folder)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ const RETRIES = 3; // of a busy server, before the reader is asked
 const MAX_BYTES = 16 * 1024 * 1024; // what the server accepts, unless the model's limits say otherwise
 const BANDS = [[0.05, 0.95], [0.25, 0.75]];
 const INDEX_NAMES = ["time", "timestamp", "series"];
+const METHODS = { samples: "samples of the pruned sampler", head: "marginal head (fast)" };
 const LEVELS = [0.05, 0.25, 0.5, 0.75, 0.95];
 const INK = { soft: "#51606e", line: "#d5dce3", accent: "#175a86", gap: "#a8470b", band: ["rgba(214,120,40,0.18)", "rgba(214,120,40,0.38)"] };
 
@@ -138,7 +139,7 @@ function showModel() {
   const names = model.features.slice(0, 8).join(", ") + (model.features.length > 8 ? ", …" : "");
   byId("model-text").textContent = `Expects ${count(model.features.length, "column")}: ${names}.`;
   byId("samples").placeholder = model.n_samples;
-  byId("method").replaceChildren(...model.methods.map((name) => new Option(name, name)));
+  byId("method").replaceChildren(...model.methods.map((name) => new Option(METHODS[name] ?? name, name)));
 }
 
 /** Rows of a CSV as lists of cells as they are written, quotes and all; empty lines are no rows. */
@@ -231,7 +232,7 @@ async function impute() {
 // ---------------------------------------------------------------------------------- showing
 
 function show(answer) {
-  const { n_samples: samples, model, seed, steps, timing, imputed, median, columns } = answer;
+  const { n_samples: samples, method, model, seed, steps, timing, imputed, median, columns } = answer;
   state.answer = answer;
   state.filled = new Set(imputed.map((cell) => `${cell.row}/${cell.column}`));
   state.decimals = Object.fromEntries(columns.map((column) => [column, decimalsOf(answer, column)]));
@@ -240,9 +241,9 @@ function show(answer) {
   byId("title").textContent = state.file.name;
   byId("summary").textContent = [
     `${count(imputed.length, "cell")} filled of ${count(median.length * columns.length, "cell")} (${share.toFixed(1)} %)`,
-    `${model.name} version ${model.version}`, samples && count(samples, "sample"), count(steps, "step"), `seed ${seed}`,
+    `${model.name} version ${model.version}`, ...(method === "head" ? ["marginal head, 1 evaluation"] : [count(samples, "sample"), count(steps, "step"), `seed ${seed}`]),
     `${timing.total_s.toFixed(2)} s`,
-  ].filter(Boolean).join(" · ");
+  ].join(" · ");
   const results = byId("results");
   results.hidden = false;
   if (results.getBoundingClientRect().top > 0.6 * innerHeight) results.scrollIntoView();

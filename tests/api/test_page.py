@@ -19,6 +19,7 @@ import pandas as pd
 import pytest
 
 from tests.api.conftest import Server, make_imputer, serve
+from tsimpute import load
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -265,13 +266,25 @@ def test_each_series_is_chosen_by_its_name(page: Any, frame: pd.DataFrame) -> No
     assert table_rows(page)[0][2] == "ward-1"
 
 
-@pytest.fixture
-def co2_page(desktop: Any, tmp_path: Path, heard: Heard) -> Iterator[Any]:
-    """The page of a server whose model knows what the example holds."""
+@pytest.fixture(scope="module")
+def co2_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model with a marginal head that knows what the example holds."""
+    models = tmp_path_factory.mktemp("co2") / "models"
     example = pd.read_csv(PAGE / "example.csv", index_col="time", parse_dates=True)
-    make_imputer().fit(example).save(tmp_path / "models" / "co2" / "1")
-    with serve(tmp_path, tmp_path / "models") as running:
-        yield from opened(desktop, running, heard)
+    imputer = make_imputer().fit(example).fit_marginals(example, iterations=2)
+    imputer.save(models / "co2" / "1")
+    return models
+
+
+@pytest.fixture(scope="module")
+def co2_server(co2_models: Path) -> Iterator[Server]:
+    with serve(co2_models.parent, co2_models) as running:
+        yield running
+
+
+@pytest.fixture
+def co2_page(desktop: Any, co2_server: Server, heard: Heard) -> Iterator[Any]:
+    yield from opened(desktop, co2_server, heard)
 
 
 def test_the_example_is_loaded_and_answered(co2_page: Any) -> None:
@@ -280,6 +293,22 @@ def test_the_example_is_loaded_and_answered(co2_page: Any) -> None:
     assert co2_page.inner_text("#title") == "example.csv"
     assert co2_page.inner_text("#status") == "Done: 34 cells filled."
     assert len(traces(co2_page)["observed"]) == 312
+    assert "50 samples · 3 steps" in co2_page.inner_text("#summary")
+
+
+def test_the_marginal_head_can_be_chosen(co2_page: Any, co2_models: Path) -> None:
+    co2_page.locator("summary").click()
+    co2_page.get_by_label("Method").select_option("head")
+    co2_page.get_by_role("button", name="Try the example").click()
+    wait_for_plot(co2_page)
+    assert "marginal head, 1 evaluation" in co2_page.inner_text("#summary")
+    assert "sample" not in co2_page.inner_text("#summary")
+    example = pd.read_csv(PAGE / "example.csv", index_col="time", parse_dates=True)
+    model = load(co2_models / "co2" / "1", device="cpu")
+    found = model.predict_quantiles(example, (0.05, 0.95), method="head").values[:, :, 0]
+    drawn = traces(co2_page)
+    np.testing.assert_allclose(drawn["0.05"], found[0], rtol=1e-5)
+    np.testing.assert_allclose(drawn["0.95"], found[1], rtol=1e-5)
 
 
 def test_the_example_is_a_stretch_of_the_record() -> None:
