@@ -17,6 +17,7 @@ from tsimpute.evaluation.pareto import pareto_front
 from tsimpute.exam import ExamPlan, make_exam
 from tsimpute.exploration import USUAL_SAMPLERS, Survey, speed_quality, step_importance
 from tsimpute.panel.containers import read_panel
+from tsimpute.plotting import plot_speed_quality
 from tsimpute.respacing import STEP_CHOICES, LevelTable, measure_levels, respaced, with_steps
 from tsimpute.samplers.ancestral import ancestral
 from tsimpute.samplers.protocol import Prediction
@@ -258,6 +259,22 @@ def test_a_row_equals_a_direct_computation_with_the_public_methods(quality, prun
     ).itertuples()
     assert row.crps == pytest.approx(crps, rel=1e-6)
     assert row.coverage_90 == pytest.approx(inside[hidden].mean())
+
+
+def test_the_head_and_its_start_are_rows_where_the_model_has_one(pruned):
+    fitted = copy.deepcopy(pruned).fit_marginals(_table(), iterations=1)
+    choice = Survey((2,), ("ddpm",), ("fixed",), (4,), max_windows=None)
+    table = speed_quality(fitted, PANEL, choice)
+    assert list(table["sampler"]) == ["ddpm", "ddpm", "head"]
+    assert list(table["start"]) == ["noise", "marginals", ""]
+    assert list(table["nfe_per_window"]) == [8, 9, 1]
+    alone = copy.copy(fitted).set_params(method="head")
+    assert table["crps"].iloc[2] == pytest.approx(-alone.score(_table()), rel=1e-9)
+    started = _other(fitted, respaced(fitted, fitted.model_, "uniform", 2))
+    started.set_params(start="marginals")
+    assert table["crps"].iloc[1] == pytest.approx(-started.score(_table()), rel=1e-9)
+    labels = plot_speed_quality(table).axes[0].get_legend_handles_labels()[1]
+    assert labels[:3] == ["ddpm, fixed", "ddpm, fixed, started at the marginals", "head"]
 
 
 def test_the_front_of_the_table_is_that_of_its_columns(quality):

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from tsimpute.errors import InputError
 from tsimpute.evaluation.metrics import CRPS_LEVELS, quantile_crps_from_quantiles
-from tsimpute.inference import SamplingPlan, hole_windows, sample_holes
+from tsimpute.inference import SamplingPlan, Stretch, head_quantiles, hole_windows, sample_holes
 from tsimpute.model import FittedModel
 from tsimpute.panel.core import Panel
 from tsimpute.panel.missingness import hide_points
-from tsimpute.readout import lay_out, quantile_reader
+from tsimpute.readout import Read, head_reader, lay_out, quantile_reader
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
@@ -68,14 +69,22 @@ class Exam:
         """What a model says of the hidden cells at `CRPS_LEVELS`, (n_levels, n_hidden)."""
         for module in model.modules:
             module.to(plan.device)
+        stretches = sample_holes(model, self.given, plan, on_steps)
+        return self._read(model, stretches, quantile_reader(CRPS_LEVELS))
+
+    def head_quantiles(
+        self, model: FittedModel, overlap: float, device: torch.device
+    ) -> FloatArray:
+        """The same from one evaluation of the model's marginal head."""
+        assert model.marginals is not None
+        model.marginals.to(device)
+        stretches = head_quantiles(model, self.given, overlap, device)
+        return self._read(model, stretches, head_reader(model.marginals.levels, CRPS_LEVELS))
+
+    def _read(self, model: FittedModel, stretches: Iterable[Stretch], read: Read) -> FloatArray:
         low, high = (bound.numpy() for bound in model.clamp_range())
-        arrays = lay_out(
-            self.given,
-            sample_holes(model, self.given, plan, on_steps),
-            len(CRPS_LEVELS),
-            quantile_reader(CRPS_LEVELS),
-            lambda scaled: scaled.clip(low, high),
-        )
+        n_levels = len(CRPS_LEVELS)
+        arrays = lay_out(self.given, stretches, n_levels, read, lambda v: v.clip(low, high))
         parts = [a[:, h] for a, h in zip(arrays, self.target_masks, strict=True)]
         return np.concatenate(parts, axis=1)
 

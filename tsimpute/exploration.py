@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 import pandas as pd
 
-from tsimpute.answers import Choice, Fitted, plan_for
+from tsimpute.answers import STARTS, Choice, Fitted, plan_for
 from tsimpute.errors import InputError
 from tsimpute.evaluation.pareto import pareto_front
 from tsimpute.exam import Exam, ExamPlan, make_exam
@@ -34,6 +34,7 @@ MAX_WINDOWS = 16
 
 OnSteps = Callable[[int], object]
 Row = tuple[dict[str, Any], FittedModel, SamplingPlan]
+HEAD_ROW = {"sampler": "head", "variance": "", "start": "", "steps": 0, "n_samples": 0}
 
 
 class Explored(Fitted, Settings, Protocol):
@@ -53,6 +54,8 @@ class Survey:
     variances : sequence of str, optional
         Default: all that the model can use, but for "large".
     n_samples : sequence of int
+    starts : sequence of str, optional
+        Default: "noise", and "marginals" where the model has a marginal head.
     spacing : str
         How steps are chosen: a method of :func:`tsimpute.respacing.respaced`.
     hidden_fraction : float
@@ -65,6 +68,7 @@ class Survey:
     samplers: Sequence[str] | None = None
     variances: Sequence[str] | None = None
     n_samples: Sequence[int] = (8, 16, 32)
+    starts: Sequence[str] | None = None
     spacing: str = "uniform"
     hidden_fraction: float = 0.1
     max_windows: int | None = MAX_WINDOWS
@@ -123,7 +127,7 @@ def speed_quality(imputer: Explored, panel: Panel, survey: Survey | None = None)
     Parameters
     ----------
     imputer : Explored
-        Its `start`, `antithetic` and `overlap` hold for all rows.
+        Its `antithetic` and `overlap` hold for all rows.
     panel : Panel
         Also what a spacing by errors is measured on.
     survey : Survey, optional
@@ -133,10 +137,11 @@ def speed_quality(imputer: Explored, panel: Panel, survey: Survey | None = None)
     Returns
     -------
     DataFrame, one row a setting
-        `sampler`, `variance`, `steps`, `n_samples`; `nfe_per_window`, evaluations of the network
-        for one window and all samples; `crps`, normalised, in scaled units; `coverage_50` and
-        `coverage_90`; `seconds` for all windows, of which there are ``attrs["n_windows"]``;
-        `pareto`, True where no other row has a lower CRPS for as few evaluations.
+        `sampler`, `variance`, `start`, `steps`, `n_samples`; `nfe_per_window`, evaluations of the
+        network for one window and all samples; `crps`, normalised, in scaled units; `coverage_50`
+        and `coverage_90`; `seconds` for all windows, of which there are ``attrs["n_windows"]``;
+        `pareto`, True where no other row has a lower CRPS for as few evaluations. The marginal
+        head, where the model has one, is a row of its own: sampler "head", no steps or samples.
 
     Raises
     ------
@@ -155,6 +160,8 @@ def speed_quality(imputer: Explored, panel: Panel, survey: Survey | None = None)
         exam.quantiles(model, replace(plan, n_samples=1), _nothing)  # a first call takes longer
         for names, model, plan in rows:
             found.append({**names, **_measured(model, exam, plan, on_steps)})
+    if imputer.model_.marginals is not None:
+        found.append({**HEAD_ROW, **_head_measured(imputer.model_, exam, rows[0][2])})
     table = pd.DataFrame(found)
     table["pareto"] = pareto_front(table["nfe_per_window"], table["crps"])
     table.attrs["n_windows"] = exam.n_windows
@@ -164,7 +171,7 @@ def speed_quality(imputer: Explored, panel: Panel, survey: Survey | None = None)
 def _crps_without(imputer: Explored, exam: Exam, position: int, on_steps: OnSteps) -> float:
     kept = np.delete(np.arange(len(imputer.model_.grid)), position)
     model = with_steps(imputer.model_, kept)
-    plan = plan_for(_with_model(imputer, model), Choice())
+    plan = plan_for(_with(imputer, model, imputer.start), Choice())
     walk = on_longer_noise(plan.method.sampler, position)
     plan = replace(plan, method=replace(plan.method, sampler=walk))
     return exam.scores(exam.quantiles(model, plan, on_steps))["crps"]
@@ -178,12 +185,14 @@ def _planned(imputer: Explored, panel: Panel, survey: Survey) -> list[Row]:
         respaced(imputer, whole, survey.spacing, n_steps, panel, imputer.seed_)
         for n_steps in (usual if survey.steps is None else survey.steps)
     ]
+    starts = survey.starts or (("noise",) if whole.marginals is None else STARTS)
     rows: list[Row] = []
-    for (model, sampler, variance), n in product(
-        _fitting(imputer, models, survey), survey.n_samples
+    for (model, sampler, variance), start, n in product(
+        _fitting(imputer, models, survey), starts, survey.n_samples
     ):
-        names = {"sampler": sampler, "variance": variance}
-        plan = plan_for(_with_model(imputer, model), Choice(n, sampler=sampler, variance=variance))
+        names = {"sampler": sampler, "variance": variance, "start": start}
+        choice = Choice(n, sampler=sampler, variance=variance)
+        plan = plan_for(_with(imputer, model, start), choice)
         rows.append(({**names, "steps": len(model.grid), "n_samples": n}, model, plan))
     if not rows:
         raise InputError(f"speed_quality: got no setting to try in {survey}; name some of each")
@@ -228,9 +237,17 @@ def _measured(
     return {"nfe_per_window": evaluations, **exam.scores(quantiles), "seconds": seconds}
 
 
-def _with_model(imputer: Explored, model: FittedModel) -> Explored:
+def _head_measured(model: FittedModel, exam: Exam, plan: SamplingPlan) -> dict[str, float]:
+    """Cost and scores of the marginal head."""
+    begin = perf_counter()
+    quantiles = exam.head_quantiles(model, plan.overlap, plan.device)
+    seconds = perf_counter() - begin
+    return {"nfe_per_window": 1, **exam.scores(quantiles), "seconds": seconds}
+
+
+def _with(imputer: Explored, model: FittedModel, start: str) -> Explored:
     view = copy.copy(imputer)
-    view.model_ = model
+    view.model_, view.start = model, start
     return view
 
 

@@ -191,6 +191,7 @@ class ChoosesSampling(FittedImputer):
         samplers: Sequence[str] | None = None,
         variances: Sequence[str] | None = None,
         n_samples: Sequence[int] = (8, 16, 32),
+        starts: Sequence[str] | None = None,
         spacing: str = "uniform",
         hidden_fraction: float = 0.1,
         max_windows: int | None = 16,
@@ -209,6 +210,8 @@ class ChoosesSampling(FittedImputer):
         variances : sequence of str, optional
             Default: all that the model can use, but for "large".
         n_samples : sequence of int, default=(8, 16, 32)
+        starts : sequence of str, optional
+            Default: "noise", and "marginals" where the model has a marginal head.
         spacing : str, default="uniform"
             How steps are chosen: a method of `respace`.
         hidden_fraction : float, default=0.1
@@ -219,10 +222,11 @@ class ChoosesSampling(FittedImputer):
         Returns
         -------
         DataFrame, one row a setting
-            `sampler`, `variance`, `steps`, `n_samples`, `nfe_per_window` (network evaluations
-            for all samples of a window), `crps` in standardised units, `coverage_50`,
+            `sampler`, `variance`, `start`, `steps`, `n_samples`, `nfe_per_window` (network
+            evaluations for all samples of a window), `crps` in standardised units, `coverage_50`,
             `coverage_90`, `seconds`, and `pareto`: no other row has a lower CRPS for as few
-            evaluations. For a picture: `tsimpute.plotting.plot_speed_quality`.
+            evaluations. The marginal head, where there is one, is the row of sampler "head".
+            For a picture: `tsimpute.plotting.plot_speed_quality`.
 
         Raises
         ------
@@ -233,6 +237,6 @@ class ChoosesSampling(FittedImputer):
         from tsimpute import exploration
 
         survey = exploration.Survey(
-            steps, samplers, variances, n_samples, spacing, hidden_fraction, max_windows
+            steps, samplers, variances, n_samples, starts, spacing, hidden_fraction, max_windows
         )
         return exploration.speed_quality(self, self._read(X), survey)

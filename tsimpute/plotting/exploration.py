@@ -53,7 +53,7 @@ def plot_speed_quality(
     names = ("sampler", "variance", "steps", "n_samples", "nfe_per_window", "crps", "pareto")
     need_columns(table, names, "table")
     figure, axes = figure_and_axes(axes, (8.0, 5.0))
-    methods = table.assign(method=table["sampler"] + ", " + table["variance"])
+    methods = table.assign(method=_method_names(table))
     own = [
         rows[pareto_front(rows["nfe_per_window"], rows["crps"])]
         for _, rows in methods.groupby("method", sort=False)
@@ -66,12 +66,20 @@ def plot_speed_quality(
     axes.plot(best["nfe_per_window"], best["crps"], "o", color=BLACK, label="Pareto front", **ring)
     for row in best.itertuples():
         place = (row.nfe_per_window, row.crps)
-        label = f"{row.steps} × {row.n_samples}"
+        label = f"{row.steps} × {row.n_samples}" if row.sampler != "head" else "head"
         axes.annotate(label, place, (0, -14), textcoords="offset points", ha="center", fontsize=8)
     axes.margins(y=0.1)
     axes.set(xlabel="network evaluations a window (steps × samples)", ylabel="normalised CRPS")
     axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return finished(figure, path)
+
+
+def _method_names(table: pd.DataFrame) -> pd.Series[str]:
+    """Sampler, variance, and the start where it is not pure noise."""
+    names = table["sampler"] + (", " + table["variance"]).replace(", ", "")
+    if "start" not in table:
+        return names
+    return names + table["start"].map({"marginals": ", started at the marginals"}).fillna("")
 
 
 def plot_step_importance(
