@@ -3,9 +3,14 @@
     python benchmarks/accuracy/joint.py --stays 40 --samples 16
 
 Kinds: `plain`, samples of the sampler; `coupled`, the same with the marginal head's distribution in
-each cell; `independent`, draws from the head that know nothing of each other. Scores are means over
-stays, of all hidden cells of a stay together, in standardised units. Both heads are
-those of `marginals.py`. Needs TSIMPUTE_DATA.
+each cell; `independent`, draws from the head that know nothing of each other; `reference`, all 50
+steps, with the samples that `healthcare.py` keeps. Energy and variogram scores are means over
+stays, of all hidden cells of a stay together; the CRPS of sums over gaps and of differences between
+neighbouring hidden cells are means over all gaps. Standardised units. Both heads are those of
+`marginals.py`. Needs TSIMPUTE_DATA.
+
+    python benchmarks/accuracy/healthcare.py --stays 40 --samples 100 --steps 50 --kinds respaced
+    python benchmarks/accuracy/joint.py --reference-samples 100
 """
 
 from __future__ import annotations
@@ -18,13 +23,19 @@ import numpy as np
 import torch
 from healthcare import Data, read_data
 from marginals import with_marginals
-from records import RESULTS, add_row, circumstances, has_row
+from records import CACHE, RESULTS, add_row, circumstances, has_row
 
 from tsimpute import EDDPMImputer
-from tsimpute.evaluation import energy_score, variogram_score
+from tsimpute.evaluation import (
+    contrast_crps,
+    energy_score,
+    gap_contrasts,
+    variogram_score,
+)
 
 FILE = RESULTS / "joint.csv"
 KEY = ["missing", "fold", "kind", "kept", "n_stays", "n_samples", "seed"]
+HEAD_KINDS = ("coupled", "independent")
 PLACES = ("14 29", "11 18 29", "8 16 24 32 40")
 
 
@@ -33,6 +44,8 @@ def draw(
 ) -> np.ndarray:
     """Samples (S, N, L, K) of one kind."""
     full = imputer.model_
+    if kind == "reference":
+        return kept_samples(options)
     if kind == "independent":
         rng = np.random.default_rng(options.seed)
         levels = [(i + 0.5) / options.samples for i in range(options.samples)]
@@ -52,14 +65,33 @@ def draw(
         imputer.model_ = full
 
 
+def kept_samples(options: argparse.Namespace) -> np.ndarray:
+    """Samples of all 50 steps that `healthcare.py` left, of the first stays of the fold."""
+    name = f"samples-respaced-50-rate0-{options.reference_samples}-seed{options.seed}"
+    folder, parts, first = CACHE / "healthcare" / name, [], 0
+    while first < options.stays:
+        file = next(folder.glob(f"{options.missing:g}-{options.fold}-{first}-*.npz"))
+        with np.load(file) as stored:
+            parts.append(stored["drawn"].astype(np.float64))
+        first += parts[-1].shape[1]
+    return np.concatenate(parts, axis=1)[:, : options.stays]
+
+
 def mean_scores(drawn: np.ndarray, truth: np.ndarray, target: np.ndarray) -> dict[str, float]:
     """Scores of each stay's hidden cells, averaged over the stays that have at least two."""
     scored = [i for i in range(len(truth)) if target[i].sum() >= 2]
     cells = [(drawn[:, i][:, target[i]], truth[i][target[i]]) for i in scored]
+    given = [~np.isnan(truth[i]) & ~target[i] for i in scored]
+    contrasts = [gap_contrasts(g, target[i]) for g, i in zip(given, scored, strict=True)]
+    sums = [contrast_crps(*pair, found[0]) for pair, found in zip(cells, contrasts, strict=True)]
+    steps = [contrast_crps(*pair, found[1]) for pair, found in zip(cells, contrasts, strict=True)]
     return {
         "energy_score": float(np.mean([energy_score(*pair) for pair in cells])),
         "variogram_score": float(np.mean([variogram_score(*pair) for pair in cells])),
+        "crps_of_sums": float(np.concatenate(sums).mean()),
+        "crps_of_differences": float(np.concatenate(steps).mean()),
         "n_scored": len(scored),
+        "n_gaps": len(np.concatenate(sums)),
     }
 
 
@@ -70,7 +102,7 @@ def run_row(
     stays = data.test[: options.stays]
     hidden = np.where(data.target[stays], np.nan, data.values[stays])
     drawn = draw(row["kind"], row["kept"], imputer, hidden, options)
-    evaluations = len(row["kept"].split()) * options.samples + (row["kind"] != "plain")
+    evaluations = len(row["kept"].split()) * len(drawn) + (row["kind"] in HEAD_KINDS)
     answer = mean_scores(drawn, data.values[stays], data.target[stays])
     return answer | {"nfe_per_window": evaluations}
 
@@ -84,6 +116,7 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=16)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--iterations", type=int, default=500, help="of the head's training")
+    parser.add_argument("--reference-samples", type=int, default=0, help="0: no such row")
     parser.add_argument("--kept", nargs="+", default=list(PLACES))
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--device", default="auto")
@@ -95,10 +128,13 @@ def main() -> None:
     imputer, _ = with_marginals(data, options)
     imputer.set_params(overlap=0.0, start="noise")
     rows = [{"kind": "independent", "kept": ""}]
+    if options.reference_samples:
+        rows.append({"kind": "reference", "kept": " ".join(map(str, range(50)))})
     rows += [{"kind": kind, "kept": k} for k in options.kept for kind in ("plain", "coupled")]
     for row in rows:
         asked = {"missing": options.missing, "fold": options.fold, **row}
-        asked |= {"n_stays": options.stays, "n_samples": options.samples, "seed": options.seed}
+        n = options.reference_samples if row["kind"] == "reference" else options.samples
+        asked |= {"n_stays": options.stays, "n_samples": n, "seed": options.seed}
         if has_row(FILE, asked):
             continue
         found = run_row(row, imputer, data, options)

@@ -8,7 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tsimpute.errors import InputError
-from tsimpute.evaluation.joint import energy_score, variogram_score
+from tsimpute.evaluation.joint import (
+    contrast_crps,
+    energy_score,
+    gap_contrasts,
+    variogram_score,
+)
 
 
 @settings(max_examples=20, deadline=None)
@@ -83,3 +88,34 @@ def test_what_cannot_be_scored(samples, truth, message):
 def test_one_cell_has_no_variogram():
     with pytest.raises(InputError, match="got 1 cell, expected at least 2"):
         variogram_score(np.zeros((3, 1)), [0.0])
+
+
+def test_gaps_end_at_given_cells_and_are_of_one_feature():
+    given = np.array([[0, 1], [0, 0], [1, 0], [0, 0], [0, 1]], dtype=bool)
+    target = np.array([[1, 0], [1, 1], [0, 0], [1, 1], [0, 0]], dtype=bool)
+    # Scored cells in order: (0, 0), (1, 0), (1, 1), (3, 0), (3, 1); (2, 1) is unknown to all.
+    sums, differences = gap_contrasts(given, target)
+    assert sums.tolist() == [[1, 1, 0, 0, 0], [0, 0, 1, 0, 1]]
+    assert differences.tolist() == [[-1, 1, 0, 0, 0], [0, 0, -1, 0, 1]]
+
+
+def test_without_a_gap_of_two_cells_there_is_no_contrast():
+    given = np.array([[1, 0], [0, 1], [1, 0]], dtype=bool)
+    assert [part.shape for part in gap_contrasts(given, ~given)] == [(0, 3), (0, 3)]
+    nothing = gap_contrasts(np.ones((2, 1)), np.zeros((2, 1)))
+    assert [part.shape for part in nothing] == [(0, 0), (0, 0)]
+
+
+def test_sums_and_differences_tell_dependence_that_marginals_do_not():
+    rng = np.random.default_rng(0)
+    shared = rng.normal(size=(2000, 1)) + np.zeros(2)  # both cells are one number
+    alone = rng.normal(size=(2000, 2))
+    truth = rng.normal(size=(300, 1)) + np.zeros(2)
+    sums, differences = gap_contrasts(np.zeros((2, 1)), np.ones((2, 1)))
+
+    def score(samples, weights):
+        return np.mean([contrast_crps(samples[:200], t, weights) for t in truth])
+
+    assert score(shared, sums) < 0.99 * score(alone, sums)
+    assert score(shared, differences) == pytest.approx(0, abs=1e-12)
+    assert score(alone, differences) > 0.3

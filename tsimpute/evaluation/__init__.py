@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from tsimpute.evaluation.joint import energy_score, variogram_score
+from tsimpute.evaluation.joint import (
+    contrast_crps,
+    energy_score,
+    gap_contrasts,
+    variogram_score,
+)
 from tsimpute.evaluation.metrics import (
     CRPS_LEVELS,
     coverage,
@@ -20,9 +25,11 @@ from tsimpute.evaluation.protocol import hide_impute_score
 
 __all__ = [
     "CRPS_LEVELS",
+    "contrast_crps",
     "coverage",
     "energy_score",
     "ensemble_crps",
+    "gap_contrasts",
     "gaussian_quantiles",
     "hide_impute_score",
     "interval_width",
