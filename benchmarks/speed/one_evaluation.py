@@ -1,0 +1,102 @@
+"""The marginal head against PyPOTS' SAITS, and against its CSDI with 100 samples of 50 steps.
+
+    python benchmarks/speed/one_evaluation.py
+
+Healthcare 10 %, the same stays, threads and run. The head gives 19 quantiles, SAITS one number a
+cell. SAITS is trained here, on the training stays, until its validation error stops to improve;
+the head was trained by `benchmarks/accuracy/marginals.py`. The two take turns; CSDI, which is slow,
+imputes one stay once. Needs TSIMPUTE_DATA.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+from peer import environment, peer_variables
+from provenance import CACHE, RESULTS, add_row, provenance
+from rounds import Size
+from run import available_cores, started
+
+EXCHANGE = CACHE / "one_evaluation"
+KEY = ["n_stays", "threads", "epochs", "csdi_samples"]
+
+
+def export(n_stays: int) -> tuple[np.ndarray, np.ndarray]:
+    """Write the arrays of both sides; true values and target mask of the test stays."""
+    from healthcare import read_data
+
+    data = read_data(0.1, 0)
+    rest = np.setdiff1d(np.arange(len(data.values)), np.concatenate([data.train, data.test]))
+    stays = data.test[:n_stays]
+
+    def hidden(rows: np.ndarray) -> np.ndarray:
+        return np.where(data.target[rows], np.nan, data.values[rows]).astype(np.float32)
+
+    EXCHANGE.mkdir(parents=True, exist_ok=True)
+    arrays = {
+        "train": data.values[data.train].astype(np.float32),
+        "valid": data.values[rest].astype(np.float32),
+        "valid_hidden": hidden(rest),
+        "test_hidden": hidden(stays),
+    }
+    np.savez_compressed(EXCHANGE / "data.npz", **arrays)
+    return data.values[stays], data.target[stays]
+
+
+def main() -> None:
+    """Measure, print and write `benchmarks/results/one_evaluation.csv`."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--stays", type=int, default=40)
+    parser.add_argument("--epochs", type=int, default=100, help="of SAITS, at most")
+    parser.add_argument("--csdi-samples", type=int, default=100)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=available_cores())
+    parser.add_argument("--note", default="", help="what else ran on the machine")
+    options = parser.parse_args()
+    told = provenance() | {"threads": options.threads, "note": options.note}
+    truth, target = export(options.stays)
+    size = Size(options.stays, options.csdi_samples, options.epochs, options.threads)
+    with ExitStack() as stack:
+        ours = stack.enter_context(
+            started(Path(sys.executable), "worker_head.py", size, os.environ)
+        )
+        peer = environment(CACHE)
+        theirs = stack.enter_context(started(peer, "worker_saits.py", size, peer_variables(CACHE)))
+        for worker in (ours, theirs):
+            worker.time("impute")
+        times = [
+            (ours.time("impute").wall, theirs.time("impute").wall) for _ in range(options.rounds)
+        ]
+        csdi_s = theirs.time("csdi").wall
+        versions = ours.versions | theirs.versions
+    head_s, saits_s = (median(side) / options.stays for side in zip(*times, strict=True))
+    head, saits = np.load(EXCHANGE / "head.npy"), np.load(EXCHANGE / "saits.npy")
+    row = {
+        "n_stays": options.stays,
+        "epochs": options.epochs,
+        "csdi_samples": options.csdi_samples,
+        "head_s_per_stay": head_s,
+        "saits_s_per_stay": saits_s,
+        "csdi_s_per_stay": csdi_s,
+        "csdi_over_head": csdi_s / head_s,
+        "head_over_saits": head_s / saits_s,
+        "head_mae": float(np.abs(head[9] - truth)[target].mean()),
+        "saits_mae": float(np.abs(saits - truth)[target].mean()),
+        "head_rmse": float(np.square(head[9] - truth)[target].mean() ** 0.5),
+        "saits_rmse": float(np.square(saits - truth)[target].mean() ** 0.5),
+        "n_cells": int(target.sum()),
+        "versions": " ".join(f"{name}={v}" for name, v in versions.items()),
+    }
+    add_row(RESULTS / "one_evaluation.csv", row | told, KEY)
+    for name, value in row.items():
+        print(f"{name:18s} {value}")
+
+
+if __name__ == "__main__":
+    main()
