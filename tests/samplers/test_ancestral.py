@@ -13,66 +13,20 @@ import numpy as np
 import pytest
 import torch
 
-from tsimpute.diffusion.schedule import make_schedule
+from tests.samplers.oracle import (
+    EVEN_5,
+    EVEN_10,
+    GRIDS,
+    SCHEDULE,
+    every_grid,
+    exact_noise,
+    exact_variance,
+    laws,
+    moments,
+    true_start,
+)
 from tsimpute.samplers import Prediction, ancestral
 from tsimpute.samplers.variance import fixed
-
-SCHEDULE = make_schedule()
-EVEN_5, EVEN_10 = np.arange(8, 41, 8), np.arange(4, 41, 4)
-MASK_5, MASK_TOP = np.isin(np.arange(50), EVEN_5), np.arange(50) >= 40
-GRIDS = {
-    "all": SCHEDULE.full(),
-    "respaced 10": SCHEDULE.respaced(EVEN_10),
-    "respaced 5": SCHEDULE.respaced(EVEN_5),
-    "respaced one": SCHEDULE.respaced([38]),
-    "masked 5": SCHEDULE.masked(MASK_5),
-    "masked top 10": SCHEDULE.masked(MASK_TOP),
-    "masked one": SCHEDULE.masked(np.arange(50) == 0),
-}
-every_grid = pytest.mark.parametrize("grid", GRIDS.values(), ids=GRIDS.keys())
-laws = pytest.mark.parametrize(("mu", "v"), [(0.0, 1.0), (1.5, 0.2), (-0.7, 3.0)])
-
-
-def _exact_noise(mu, v):
-    """E[noise | x] for x_0 ~ N(mu, v)."""
-
-    def denoise(x, network_step, alpha_bar):
-        gap = x - math.sqrt(alpha_bar) * mu
-        return Prediction(math.sqrt(1 - alpha_bar) * gap / (alpha_bar * v + 1 - alpha_bar))
-
-    return denoise
-
-
-def _exact_variance(v):
-    """Var[x_0 | x] for x_0 ~ N(mu, v)."""
-
-    def variance(grid, position, noise):
-        a = float(grid.alpha_bar[position])
-        return v * (1 - a) / (a * v + 1 - a)
-
-    return variance
-
-
-def _moments(grid, denoise, variance, start_mean, start_variance):
-    """Mean and variance of the samples, from the coefficients of the affine chain."""
-    n_draws = 0
-
-    def unit():
-        nonlocal n_draws
-        n_draws += 1
-        return torch.eye(len(grid) + 2, dtype=torch.float64)[n_draws + 1]
-
-    start = torch.eye(len(grid) + 2, dtype=torch.float64)[1]
-    end = ancestral(denoise, start, grid, variance, unit)
-    coefficients = (end[1:] - end[0]).tolist()  # of the start, then of each draw
-    mean = float(end[0]) + coefficients[0] * start_mean
-    return mean, coefficients[0] ** 2 * start_variance + sum(c**2 for c in coefficients[1:])
-
-
-def _true_start(grid, mu, v):
-    top = float(grid.alpha_bar[-1])
-    return math.sqrt(top) * mu, 1 - top + top * v
-
 
 # ---------------------------------------------------------------------------------- exact moments
 
@@ -80,22 +34,29 @@ def _true_start(grid, mu, v):
 @every_grid
 @laws
 def test_with_the_exact_variance_every_grid_is_exact(grid, mu, v):
-    moments = _moments(grid, _exact_noise(mu, v), _exact_variance(v), *_true_start(grid, mu, v))
-    assert moments == pytest.approx((mu, v), rel=1e-10, abs=1e-10)
+    found = moments(
+        ancestral, grid, exact_noise(mu, v), exact_variance(v), *true_start(grid, mu, v)
+    )
+    assert found == pytest.approx((mu, v), rel=1e-10, abs=1e-10)
 
 
 @every_grid
 @laws
 def test_the_mean_is_exact_whatever_the_variance(grid, mu, v):
-    mean, variance = _moments(grid, _exact_noise(mu, v), fixed, *_true_start(grid, mu, v))
+    mean, variance = moments(ancestral, grid, exact_noise(mu, v), fixed, *true_start(grid, mu, v))
     assert mean == pytest.approx(mu, abs=1e-10)
     assert variance < v  # what the network does not know is left out
 
 
 @laws
 def test_the_full_chain_starts_well_at_pure_noise(mu, v):
-    mean, variance = _moments(
-        SCHEDULE.full(), _exact_noise(mu, v), _exact_variance(v), start_mean=0, start_variance=1
+    mean, variance = moments(
+        ancestral,
+        SCHEDULE.full(),
+        exact_noise(mu, v),
+        exact_variance(v),
+        start_mean=0,
+        start_variance=1,
     )
     assert mean == pytest.approx(mu, abs=1e-3)
     assert variance == pytest.approx(v, rel=1e-3)
@@ -105,7 +66,7 @@ def test_the_more_steps_the_less_variance_is_missing():
     missing = []
     for index in (EVEN_5, EVEN_10, range(50)):
         grid = SCHEDULE.respaced(list(index))
-        missing.append(1 - _moments(grid, _exact_noise(0, 1), fixed, 0, 1)[1])
+        missing.append(1 - moments(ancestral, grid, exact_noise(0, 1), fixed, 0, 1)[1])
     assert missing[0] > missing[1] > missing[2] > 0
 
 
@@ -113,7 +74,7 @@ def test_a_noisy_start_of_a_masked_chain_is_a_wrong_one():
     """At 5 evenly masked steps much signal is left at the top, but sampling starts without any."""
     grid = GRIDS["masked 5"]
     assert grid.alpha_bar[-1] > 0.3
-    mean, _ = _moments(grid, _exact_noise(1.5, 0.2), _exact_variance(0.2), 0, 1)
+    mean, _ = moments(ancestral, grid, exact_noise(1.5, 0.2), exact_variance(0.2), 0, 1)
     assert abs(mean - 1.5) > 0.1
 
 
@@ -132,8 +93,8 @@ def test_the_moments_follow_the_posterior_in_its_other_form(grid, mu, v):
         var0 = v * (1 - a) / (a * v + 1 - a)
         mean = c1 * (mu + gain * (mean - math.sqrt(a) * mu)) + c2 * mean
         variance = (c1 * gain + c2) ** 2 * variance + tilde + c1**2 * var0
-    moments = _moments(grid, _exact_noise(mu, v), _exact_variance(v), 0.3, 1.7)
-    assert moments == pytest.approx((mean, variance), rel=1e-9)
+    found = moments(ancestral, grid, exact_noise(mu, v), exact_variance(v), 0.3, 1.7)
+    assert found == pytest.approx((mean, variance), rel=1e-9)
 
 
 def test_a_variance_may_differ_from_cell_to_cell():
@@ -148,7 +109,7 @@ def test_a_variance_may_differ_from_cell_to_cell():
     def draw():
         return torch.randn(20_000, 2, generator=generator, dtype=torch.float64)
 
-    samples = ancestral(_exact_noise(0.0, v), draw(), grid, variance, draw)
+    samples = ancestral(exact_noise(0.0, v), draw(), grid, variance, draw)
     torch.testing.assert_close(samples.var(0), v, rtol=0.05, atol=0)
 
 
@@ -198,7 +159,7 @@ def test_with_fixed_variance_the_last_step_adds_no_noise(grid):
         draws.append(torch.ones(2))
         return draws[-1]
 
-    end = ancestral(_exact_noise(0, 1), torch.zeros(2), grid, fixed, draw, records.append)
+    end = ancestral(exact_noise(0, 1), torch.zeros(2), grid, fixed, draw, records.append)
     assert len(draws) == len(grid) - 1
     torch.testing.assert_close(end, records[-1].x0, rtol=0, atol=1e-6)
 
@@ -207,10 +168,10 @@ def test_with_fixed_variance_the_last_step_adds_no_noise(grid):
 def test_with_a_known_variance_every_step_adds_noise(grid):
     draws = []
     ancestral(
-        _exact_noise(0, 1),
+        exact_noise(0, 1),
         torch.zeros(2),
         grid,
-        _exact_variance(1.0),
+        exact_variance(1.0),
         lambda: draws.append(1) or torch.zeros(2),
     )
     assert len(draws) == len(grid)
@@ -222,7 +183,7 @@ def test_the_callback_hears_of_every_step_in_order(grid):
 
     def denoise(x, network_step, alpha_bar):
         seen.append((x, network_step, alpha_bar))
-        return _exact_noise(0.4, 1)(x, network_step, alpha_bar)
+        return exact_noise(0.4, 1)(x, network_step, alpha_bar)
 
     end = ancestral(denoise, torch.ones(3), grid, callback=records.append)
     assert [record.position for record in records] == list(reversed(range(len(grid))))
@@ -230,7 +191,7 @@ def test_the_callback_hears_of_every_step_in_order(grid):
     assert [level for _, _, level in seen] == grid.alpha_bar[::-1].tolist()
     assert records[-1].x is end
     for (x, _, level), record in zip(seen, records, strict=True):
-        noise = _exact_noise(0.4, 1)(x, None, level).noise
+        noise = exact_noise(0.4, 1)(x, None, level).noise
         clean = (x - math.sqrt(1 - level) * noise) / math.sqrt(level)
         torch.testing.assert_close(record.x0, clean)
 
@@ -241,13 +202,13 @@ def test_the_callback_may_stop_the_chain():
             raise TimeoutError
 
     with pytest.raises(TimeoutError):
-        ancestral(_exact_noise(0, 1), torch.ones(3), SCHEDULE.full(), callback=stop)
+        ancestral(exact_noise(0, 1), torch.ones(3), SCHEDULE.full(), callback=stop)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_the_answer_has_the_shape_and_dtype_of_the_start(dtype):
     start = torch.ones(2, 3, 4, dtype=dtype)
-    end = ancestral(_exact_noise(0, 1), start, SCHEDULE.respaced(EVEN_5), _exact_variance(1.0))
+    end = ancestral(exact_noise(0, 1), start, SCHEDULE.respaced(EVEN_5), exact_variance(1.0))
     assert (end.shape, end.dtype) == (start.shape, dtype)
     assert torch.equal(start, torch.ones(2, 3, 4, dtype=dtype))
 
@@ -257,7 +218,7 @@ def test_without_a_source_of_noise_the_global_one_is_used():
     with torch.random.fork_rng(devices=[]):
         for seed in (1, 1, 2):
             torch.manual_seed(seed)
-            ends.append(ancestral(_exact_noise(0, 1), torch.ones(5), SCHEDULE.full()))
+            ends.append(ancestral(exact_noise(0, 1), torch.ones(5), SCHEDULE.full()))
     assert torch.equal(ends[0], ends[1])
     assert not torch.equal(ends[0], ends[2])
 
