@@ -196,7 +196,8 @@ def _natural(name: str) -> list[tuple[int, int, str]]:
 def _warm_up(imputer: EDDPMImputer) -> Cost:
     """Fill a window of the training means with holes; times it and checks that it is finite."""
     model = imputer.model_
-    values = np.repeat(model.scaler.center[None], model.window_steps, axis=0)
+    means = model.scaler.inverse(np.zeros((1, model.n_features)))
+    values = np.repeat(means, model.window_steps, axis=0)
     values[::2] = np.nan
     names = model.feature_names
     frame = pd.DataFrame(values, columns=None if names is None else list(names))

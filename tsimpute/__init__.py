@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tsimpute.imputer import EDDPMImputer
     from tsimpute.persistence import load
     from tsimpute.plotting import plot_imputation, plot_step_schedule
+    from tsimpute.pooling import pool
 
 __version__ = "0.1.0"
 
@@ -35,6 +36,7 @@ __all__ = [
     "load_weather",
     "plot_imputation",
     "plot_step_schedule",
+    "pool",
 ]
 
 _HOME_OF = {
@@ -47,6 +49,7 @@ _HOME_OF = {
     "load_weather": "tsimpute.datasets",
     "plot_imputation": "tsimpute.plotting",
     "plot_step_schedule": "tsimpute.plotting",
+    "pool": "tsimpute.pooling",
 }
 
 

@@ -12,6 +12,7 @@ from sklearn.utils import check_random_state
 
 from tsimpute.errors import InputError
 from tsimpute.evaluation.metrics import CRPS_LEVELS, quantile_crps_from_quantiles
+from tsimpute.finishing import FittedRules, finish_for
 from tsimpute.inference import (
     SamplingPlan,
     Stretch,
@@ -37,13 +38,11 @@ METHODS = ("samples", "head")
 STARTS = ("noise", "marginals")
 
 
-class Fitted(Protocol):
+class Fitted(FittedRules, Protocol):
     """What answering reads of an imputer."""
 
-    model_: FittedModel
     seed_: int
     n_samples: int
-    overlap: float
     sampler: str
     variance: str
     antithetic: bool
@@ -95,6 +94,20 @@ def samples(imputer: Fitted, panel: Panel, choice: Choice, marginals: str) -> li
     plan = plan_for(imputer, choice)
     plan = replace(plan, mixture=False, antithetic=False, coupled=coupled)
     return _sampled_arrays(imputer, panel, plan, plan.n_samples, read_samples)
+
+
+def bands(
+    imputer: Fitted, panel: Panel, choice: Choice, plan: SamplingPlan, levels: Sequence[float]
+) -> list[FloatArray]:
+    """The median that fills a hole, then quantiles: (1 + n_levels, n_times_i, K)."""
+    if uses_head(imputer, choice):
+        return _head_arrays(imputer, panel, [0.5, *levels])
+    read_quantiles = quantile_reader(levels)
+
+    def read(part: Stretch) -> NDArray[np.floating]:
+        return np.concatenate([read_median(part), read_quantiles(part)])
+
+    return _sampled_arrays(imputer, panel, plan, 1 + len(levels), read)
 
 
 def quantiles(
@@ -160,10 +173,11 @@ def plan_for(imputer: Fitted, choice: Choice) -> SamplingPlan:
 def _sampled_arrays(
     imputer: Fitted, panel: Panel, plan: SamplingPlan, n: int, read: Read
 ) -> list[FloatArray]:
-    scaler = imputer.model_.scaler
+    finish, scaler = finish_for(imputer, panel), imputer.model_.scaler
     scaled = [scaler.transform(values) for values in panel.values]
     stretches = _stretches(imputer, scaled, plan)
-    return lay_out(panel.values, stretches, n, read, in_user_units(imputer.model_))
+    arrays = lay_out(panel.values, stretches, n, read, in_user_units(imputer.model_))
+    return finish.apply(arrays)
 
 
 def in_user_units(model: FittedModel) -> Callable[[NDArray[np.floating]], FloatArray]:
@@ -173,11 +187,12 @@ def in_user_units(model: FittedModel) -> Callable[[NDArray[np.floating]], FloatA
 
 
 def _head_arrays(imputer: Fitted, panel: Panel, levels: Sequence[float]) -> list[FloatArray]:
-    scaler = imputer.model_.scaler
+    finish, scaler = finish_for(imputer, panel), imputer.model_.scaler
     scaled = [scaler.transform(values) for values in panel.values]
     read = _marginal_reader(imputer, levels)
     stretches = _head_stretches(imputer, scaled)
-    return lay_out(panel.values, stretches, len(levels), read, in_user_units(imputer.model_))
+    unscale = in_user_units(imputer.model_)
+    return finish.apply(lay_out(panel.values, stretches, len(levels), read, unscale))
 
 
 def _stretches(

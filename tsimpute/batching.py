@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from tsimpute.answers import Choice, Fitted, in_user_units, on_device, plan_for, uses_head
+from tsimpute.finishing import finish_for
 from tsimpute.inference import (
     Place,
     SamplingPlan,
@@ -105,6 +106,7 @@ def quantiles_together(
     choice = Choice(n_samples, method=method)
     levels = [checked_quantiles(question.quantiles) for question in questions]
     panels = [_read(model, question.data) for question in questions]
+    finishes = [finish_for(imputer, panel) for panel in panels]
     series = [model.scaler.transform(v) for panel in panels for v in panel.values]
     owners = [(j, i) for j, panel in enumerate(panels) for i in range(panel.n_series)]
     plan = plan_for(imputer, choice)
@@ -122,7 +124,8 @@ def quantiles_together(
     unscale = in_user_units(model)
     for j, parts in groupby(stretches, lambda part: owners[part.series][0]):
         local = (replace(part, series=owners[part.series][1]) for part in parts)
-        found[j] = lay_out(panels[j].values, local, len(levels[j]), readers[j], unscale)
+        arrays = lay_out(panels[j].values, local, len(levels[j]), readers[j], unscale)
+        found[j] = finishes[j].apply(arrays)
     return [
         _filled(panel, found.get(j), len(levels[j])) if questions[j].wanted() else None
         for j, panel in enumerate(panels)

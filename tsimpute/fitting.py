@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ from tsimpute.errors import InputError
 from tsimpute.model import FittedModel, resolve_device
 from tsimpute.panel.core import Panel
 from tsimpute.panel.scaling import FeatureScaler
+from tsimpute.panel.transforms import read_kinds
 from tsimpute.training.checkpoint import restore_checkpoint, save_checkpoint
 from tsimpute.training.config import TrainingConfig
 from tsimpute.training.loop import Trainer
@@ -65,6 +66,7 @@ class Settings(Protocol):
     validation_fraction: float
     patience: int | None
     train_stride: int | None
+    scaling: Any
     mixed_precision: bool
     device: str
     verbose: int
@@ -79,7 +81,8 @@ def train_from_scratch(
 ) -> tuple[FittedModel, Trainer]:
     """Fit a new network, and the kept steps with it, by the imputer's parameters."""
     device = resolve_device(imputer.device)
-    scaler = FeatureScaler.fit(panel.values)
+    kinds = read_kinds(imputer.scaling, panel.feature_names, panel.n_features)
+    scaler = FeatureScaler.fit(panel.values, kinds=kinds)
     schedule = make_schedule(
         imputer.schedule,
         imputer.diffusion_steps,

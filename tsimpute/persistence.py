@@ -41,6 +41,7 @@ from tsimpute.diffusion.schedule import NoiseSchedule
 from tsimpute.errors import InputError, ModelFileError
 from tsimpute.model import FittedModel
 from tsimpute.panel.scaling import FeatureScaler
+from tsimpute.plain import plain_parameters
 from tsimpute.samplers.ggdm import Coefficients
 
 if TYPE_CHECKING:
@@ -204,7 +205,7 @@ def _config(imputer: EDDPMImputer) -> dict[str, Any]:
         )
     return {
         "tsimpute_version": __version__,
-        "parameters": _plain_parameters(imputer.get_params(deep=False)),
+        "parameters": plain_parameters(imputer.get_params(deep=False)),
         "network": asdict(model.network.config),
         "feature_names": names,
         "window_steps": model.window_steps,
@@ -222,26 +223,6 @@ def _marginals(marginals: MarginalNetwork) -> dict[str, Any]:
 def _anchor(anchor: Anchor) -> dict[str, Any]:
     scale, spread = anchor.scale.tolist(), anchor.spread.tolist()
     return {"kind": anchor.kind, "scale": scale, "spread": spread}
-
-
-def _plain_parameters(parameters: dict[str, Any]) -> dict[str, Any]:
-    """Parameters as JSON holds them; a random state that is an object is stored as null."""
-    plain = {name: _plain(value) for name, value in parameters.items()}
-    if not isinstance(plain["random_state"], int | None):
-        plain["random_state"] = None
-    return plain
-
-
-def _plain(value: Any) -> Any:
-    """A value of JSON: arrays and tuples become lists, anything unknown becomes text."""
-    if isinstance(value, np.generic | np.ndarray):
-        return _plain(value.tolist())
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    is_plain = value is None or isinstance(value, bool | int | float | str)
-    return value if is_plain else str(value)
 
 
 def _schedule(model: FittedModel) -> dict[str, Any]:

@@ -52,6 +52,12 @@ class FittedImputer(BaseEstimator):  # type: ignore[misc]
     patience: int | None
     train_stride: int | None
     overlap: float
+    scaling: Any
+    bounds: Any
+    integers: Any
+    order: Any
+    max_gap: Any
+    min_observed: float | None
     sampler: str
     variance: str
     antithetic: bool

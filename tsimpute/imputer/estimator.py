@@ -13,6 +13,8 @@ from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from tsimpute.imputer.choosing import ChoosesSampling
+from tsimpute.imputer.explaining import ExplainsCells
+from tsimpute.imputer.repeating import ImputesRepeatedly
 from tsimpute.panel.checks import check_fit_panel
 from tsimpute.panel.containers import read_panel
 from tsimpute.settings import check_parameters, checked_quantiles
@@ -22,7 +24,13 @@ if TYPE_CHECKING:
     import xarray as xr
 
 
-class EDDPMImputer(OneToOneFeatureMixin, TransformerMixin, ChoosesSampling):  # type: ignore[misc]
+class EDDPMImputer(
+    OneToOneFeatureMixin,  # type: ignore[misc]
+    TransformerMixin,  # type: ignore[misc]
+    ChoosesSampling,
+    ExplainsCells,
+    ImputesRepeatedly,
+):
     """Fills the holes of multivariate time series by conditional diffusion with few steps.
 
     The CSDI transformer (Tashiro et al., NeurIPS 2021), trained with EDDPM (Zhang et al.,
@@ -86,6 +94,25 @@ class EDDPMImputer(OneToOneFeatureMixin, TransformerMixin, ChoosesSampling):  # 
         Rows between two training windows of an epoch; None: half a window.
     overlap : float, default=0.5
         Share of a window in common with the next when a long series is filled.
+    scaling : {"standard", "log", "rank"} or dict of column to one of these, default="standard"
+        How columns are brought to one scale before they are standardised; "log" and "rank" are
+        for skewed ones, see the guide on constraints. A column that a dict does not name is
+        "standard".
+    bounds : dict of column to (low, high), default=None
+        Range of imputed values, None for no bound on a side: ``{"spo2": (0, 100), "pm25": (0,
+        None)}``. Columns by name, or by position where they have none. Observed cells are never
+        changed, here and in the next two; `fit` refuses training data outside their bounds.
+    integers : sequence of columns, default=None
+        Columns whose imputed values are whole numbers.
+    order : sequence of sequences of columns, default=None
+        Chains of columns, each at most the next, in every sample and at every quantile level:
+        ``(("DiasABP", "MAP", "SysABP"),)``.
+    max_gap : int, str or Timedelta, default=None
+        Longest gap that is filled, in rows or as a duration such as "6h"; cells of longer ones
+        stay NaN. None: any.
+    min_observed : int or float, default=None
+        Observed cells of its own feature that one of the windows that see a hole must have, as
+        a number or, below 1, as a share of the window's rows; other holes stay NaN. None: none.
     sampler : str, default="ddpm"
         How the kept steps are walked: "ddpm", "ddim", "dpm-solver-2", "dpm-solver-3",
         "dpm-solver++2m", "dpm-solver++2m-sde", "unipc", "s-pndm", "f-pndm", "genie", or, after
@@ -171,6 +198,12 @@ class EDDPMImputer(OneToOneFeatureMixin, TransformerMixin, ChoosesSampling):  # 
         patience: int | None = None,
         train_stride: int | None = None,
         overlap: float = 0.5,
+        scaling: Any = "standard",
+        bounds: Any = None,
+        integers: Any = None,
+        order: Any = None,
+        max_gap: Any = None,
+        min_observed: float | None = None,
         sampler: str = "ddpm",
         variance: str = "crps",
         antithetic: bool = True,
@@ -206,6 +239,12 @@ class EDDPMImputer(OneToOneFeatureMixin, TransformerMixin, ChoosesSampling):  # 
         self.patience = patience
         self.train_stride = train_stride
         self.overlap = overlap
+        self.scaling = scaling
+        self.bounds = bounds
+        self.integers = integers
+        self.order = order
+        self.max_gap = max_gap
+        self.min_observed = min_observed
         self.sampler = sampler
         self.variance = variance
         self.antithetic = antithetic
@@ -252,12 +291,14 @@ class EDDPMImputer(OneToOneFeatureMixin, TransformerMixin, ChoosesSampling):  # 
             If the data or a parameter cannot be used; the message names it.
         """
         from tsimpute.answers import check_choices
+        from tsimpute.finishing import check_rules
         from tsimpute.fitting import train_from_scratch
 
         check_parameters(self)
         check_choices(self)
         panel = read_panel(X)
         check_fit_panel(panel, self.window_steps)
+        check_rules(self, panel)
         holes = None
         if patterns is not None:
             holes = read_panel(patterns, name="patterns")

@@ -76,3 +76,49 @@ def _listed(labels: list[Hashable]) -> str:
     if len(texts) > _MOST_NAMES_SHOWN:
         lines.append("- ...\n")
     return "".join(lines)
+
+
+def place_of_column(
+    column: Hashable, feature_names: Sequence[Hashable] | None, n_features: int, parameter: str
+) -> int:
+    """Place of a column that a parameter names, or numbers where columns have no names.
+
+    Parameters
+    ----------
+    column : hashable
+        A label; as text, too, where the labels are whole numbers, as JSON gives keys back.
+    feature_names : sequence of hashable or None
+        The model's features in its order; None for plain arrays, whose columns are 0, 1, ….
+    n_features : int
+        Number of columns.
+    parameter : str
+        What the error calls the parameter.
+
+    Returns
+    -------
+    int
+        From 0 to `n_features` - 1.
+
+    Raises
+    ------
+    InputError
+        If there is no such column.
+    """
+    labels: list[Hashable] = list(range(n_features) if feature_names is None else feature_names)
+    if column not in labels and isinstance(column, str) and column.isdecimal():
+        column = int(column)
+    if column in labels and not isinstance(column, bool):
+        return labels.index(column)
+    close = get_close_matches(str(column), [str(label) for label in labels], n=1)
+    advice = f"; did you mean {close[0]!r}?" if close else ""
+    shown = ", ".join(repr(label) for label in labels[:_MOST_NAMES_SHOWN])
+    more = ", …" if len(labels) > _MOST_NAMES_SHOWN else ""
+    raise InputError(
+        f"{parameter} names column {column!r}, which the data do not have; expected one of "
+        f"{shown}{more}{advice}"
+    )
+
+
+def label_of_column(place: int, feature_names: Sequence[Hashable] | None) -> Hashable:
+    """What a user calls the column at a place: its label, or its number."""
+    return place if feature_names is None else feature_names[place]

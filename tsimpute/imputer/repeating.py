@@ -1,0 +1,53 @@
+"""Several completed data sets, for an analysis that is to know what was imputed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tsimpute.errors import InputError
+from tsimpute.imputer.base import FittedImputer
+
+
+class ImputesRepeatedly(FittedImputer):
+    """Part of `EDDPMImputer`: multiple imputation."""
+
+    def multiple_impute(
+        self,
+        X: Any,
+        m: int = 20,
+        random_state: Any = None,
+        *,
+        sampler: str | None = None,
+        variance: str | None = None,
+        marginals: str = "samples",
+    ) -> list[Any]:
+        """Complete the data m times, each with another draw; see `tsimpute.pool`.
+
+        Parameters
+        ----------
+        X : DataFrame, array, DataArray or Dataset
+        m : int, default=20
+            Completed data sets.
+        random_state : int, RandomState or None, default=None
+            None: the seed of the fit, the same draws each time.
+        sampler, variance, marginals : str, optional
+            As in `sample`.
+
+        Returns
+        -------
+        list of m containers of the type of X
+            Each filled with one independent joint sample; observed cells bit for bit.
+
+        Raises
+        ------
+        NotFittedError, InputError
+            As in `transform`; also if `m` is no count.
+        """
+        from tsimpute.answers import Choice, samples
+
+        panel = self._read(X)
+        if isinstance(m, bool) or not isinstance(m, int) or m < 1:
+            raise InputError(f"m={m!r} cannot be used; expected a whole number of at least 1")
+        choice = Choice(m, random_state, sampler=sampler, variance=variance)
+        drawn = samples(self, panel, choice, marginals)
+        return [panel.fill([series[i] for series in drawn]) for i in range(m)]

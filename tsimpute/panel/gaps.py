@@ -1,0 +1,71 @@
+"""Gaps: how long they are, and how far the nearest reading is."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from tsimpute.panel.cells import BoolArray
+
+IntArray = NDArray[np.int64]
+
+NOWHERE = 2**31  # rows to the nearest reading of a feature that has none
+
+
+def distance_to_observed(observed_mask: ArrayLike) -> IntArray:
+    """Rows from each cell to the nearest observed cell of its feature.
+
+    Parameters
+    ----------
+    observed_mask : array_like of bool, shape (L, K)
+        One series; True where a value is known.
+
+    Returns
+    -------
+    ndarray of int64, shape (L, K)
+        0 at observed cells, `NOWHERE` in features without any.
+    """
+    observed = np.asarray(observed_mask, dtype=bool)
+    before, after = gap_edges(observed)
+    rows = np.arange(len(observed))[:, None]
+    up = np.where(before < 0, NOWHERE, rows - before)
+    down = np.where(after == len(observed), NOWHERE, after - rows)
+    return np.minimum(up, down)
+
+
+def gap_lengths(observed_mask: ArrayLike) -> IntArray:
+    """Rows of the gap that each missing cell lies in: of its feature, from reading to reading.
+
+    Parameters
+    ----------
+    observed_mask : array_like of bool, shape (L, K)
+        One series; True where a value is known.
+
+    Returns
+    -------
+    ndarray of int64, shape (L, K)
+        0 at observed cells; a gap at an end of the series ends there.
+    """
+    observed = np.asarray(observed_mask, dtype=bool)
+    before, after = gap_edges(observed)
+    return np.where(observed, 0, after - before - 1)
+
+
+def gap_edges(observed_mask: BoolArray) -> tuple[IntArray, IntArray]:
+    """Rows of the nearest observed cells of each cell's feature.
+
+    Parameters
+    ----------
+    observed_mask : ndarray of bool, shape (L, K)
+        One series; True where a value is known.
+
+    Returns
+    -------
+    before, after : ndarray of int64, shape (L, K)
+        At or above the cell, -1 where there is none; at or below it, L where there is none.
+    """
+    n_rows = len(observed_mask)
+    rows = np.arange(n_rows, dtype=np.int64)[:, None]
+    before = np.maximum.accumulate(np.where(observed_mask, rows, -1), axis=0)
+    after = np.minimum.accumulate(np.where(observed_mask, rows, n_rows)[::-1], axis=0)[::-1]
+    return before, after
