@@ -15,7 +15,7 @@ CELLS_AT_ONCE = 20_000
 
 
 def encode(answer: Answer, request_id: str) -> bytes:
-    """Bytes of the JSON answer; every float64 comes back bit for bit."""
+    """Bytes of the JSON answer; every float64 comes back bit for bit, a refused cell as null."""
     return b"".join(_pieces(answer, request_id))
 
 
@@ -58,7 +58,7 @@ def _matrix(values: NDArray[np.float64]) -> Iterator[bytes]:
 
 
 def _imputed(answer: Answer) -> Iterator[bytes]:
-    rows, columns = np.nonzero(np.isnan(answer.table.values))
+    rows, columns = np.nonzero(np.isnan(answer.table.values) & ~np.isnan(answer.median))
     names = answer.table.columns
     at_once = max(1, CELLS_AT_ONCE // (len(answer.levels) + 1))
 
@@ -79,5 +79,5 @@ def _joined(lists: Iterator[Any]) -> Iterator[bytes]:
     """One JSON array of several lists."""
     yield b"["
     for i, part in enumerate(lists):
-        yield (b"," if i else b"") + to_json(part)[1:-1]
+        yield (b"," if i else b"") + to_json(part, inf_nan_mode="null")[1:-1]
     yield b"]"

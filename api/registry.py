@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 import tsimpute
 from api.cost import Cost, measure
@@ -193,6 +194,12 @@ def _natural(name: str) -> list[tuple[int, int, str]]:
     return [(1, int(p), "") if p.isdigit() else (0, 0, p) for p in pieces]
 
 
+def is_sound(values: NDArray[np.float64], imputer: EDDPMImputer) -> bool:
+    """Whether all numbers are finite, or NaN where the model may leave cells open."""
+    refuses = imputer.max_gap is not None or imputer.min_observed is not None
+    return bool(np.isfinite(values).all() if not refuses else not np.isinf(values).any())
+
+
 def _warm_up(imputer: EDDPMImputer) -> Cost:
     """Fill a window of the training means with holes; times it and checks that it is finite."""
     model = imputer.model_
@@ -200,12 +207,13 @@ def _warm_up(imputer: EDDPMImputer) -> Cost:
     values = np.repeat(means, model.window_steps, axis=0)
     values[::2] = np.nan
     names = model.feature_names
-    frame = pd.DataFrame(values, columns=None if names is None else list(names))
+    hours = pd.date_range("2000-01-01", periods=len(values), freq="h")
+    frame = pd.DataFrame(values, hours, None if names is None else list(names))
 
     def seconds(n_samples: int) -> float:
         begun = time.perf_counter()
         found = imputer.predict_quantiles(frame, n_samples=n_samples, method="samples")
-        if not np.isfinite(found.values).all():
+        if not is_sound(found.values, imputer):
             raise ValueError("the warm-up gave numbers that are not finite")
         return time.perf_counter() - begun
 

@@ -16,6 +16,8 @@ from api.schemas import ImputeRequest, Record, too_many_cells
 from api.settings import Settings
 from tsimpute.errors import TsimputeError
 from tsimpute.panel.containers import read_panel
+from tsimpute.panel.core import Panel
+from tsimpute.panel.refusal import Refusal
 
 FloatArray = NDArray[np.float64]
 Times: TypeAlias = "pd.Index[Any]"
@@ -186,7 +188,7 @@ def to_frame(table: Table, model: Loaded) -> tuple[pd.DataFrame, int]:
     Raises
     ------
     ServiceError
-        422 if the times are not regular.
+        422 if the times are not regular, or absent and the model limits gaps in time.
     """
     order = [table.columns.index(name) for name in model.features]
     times = table.times if table.times is not None else _counted(table)
@@ -204,7 +206,17 @@ def to_frame(table: Table, model: Loaded) -> tuple[pd.DataFrame, int]:
             "expected increasing, unique times at one regular step within each series; add the "
             "rows that are missing, with null cells",
         ) from None
+    _check_refusal(panel, model)
     return frame, _hole_windows(panel.values, model)
+
+
+def _check_refusal(panel: Panel, model: Loaded) -> None:
+    imputer = model.imputers[0]
+    try:
+        Refusal.read(imputer.max_gap, imputer.min_observed).check(panel, model.window_steps)
+    except TsimputeError:
+        message = "this model leaves gaps open that last too long; expected times"
+        raise invalid(("body", "timestamps"), "needed", message) from None
 
 
 def _counted(table: Table) -> Times:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import threading
 import time
 
-import numpy as np
 import torch
 
 from api.batching import Job, JobQueue, Result, stacked
 from api.errors import ServiceError
+from api.registry import Loaded, is_sound
 from api.settings import Settings
 from api.telemetry import Metrics
 from tsimpute.batching import Question, quantiles_together
@@ -84,7 +84,8 @@ class Worker:
             first.model.cost.learn(sum(job.units for job in batch), seconds)
         for job, frames in zip(batch, found, strict=True):
             if frames is not None:
-                job.finish(_checked(Result(stacked(frames), begun - job.queued_at, seconds)))
+                result = Result(stacked(frames), begun - job.queued_at, seconds)
+                job.finish(_checked(result, job.model))
         self._count(batch, begun, seconds)
 
     def _count(self, batch: list[Job], begun: float, seconds: float) -> None:
@@ -95,8 +96,8 @@ class Worker:
             self.metrics.queue_wait.observe(begun - job.queued_at)
 
 
-def _checked(result: Result) -> Result | ServiceError:
-    if np.isfinite(result.quantiles).all():
+def _checked(result: Result, model: Loaded) -> Result | ServiceError:
+    if is_sound(result.quantiles, model.imputers[0]):
         return result
     return ServiceError("not_finite", "the model gave numbers that are not finite", 500)
 

@@ -121,7 +121,7 @@ class ImputeClient:
         """
         panel = read_panel(X)
         answer = self._ask(panel, None, n_samples, seed, method)
-        return panel.fill(_split(np.array(answer["median"]), panel))
+        return panel.fill(_split(np.array(answer["median"], dtype=np.float64), panel))
 
     def predict_quantiles(
         self,
@@ -154,7 +154,7 @@ class ImputeClient:
         """
         panel, levels = read_panel(X), [float(level) for level in quantiles]
         answer = self._ask(panel, levels, n_samples, seed, method)
-        values = np.array([answer["values"][str(level)] for level in levels])
+        values = np.array([answer["values"][str(x)] for x in levels], dtype=np.float64)
         parts = [_split(value, panel) for value in values]
         return panel.label(
             [np.stack(series) for series in zip(*parts, strict=True)], "quantile", levels

@@ -134,6 +134,8 @@ def pool(
     (2.0, 2.333, 6.125)
     """
     values, spreads = _checked(estimates, variances)
+    if dof_complete is not None and variances is None:
+        raise InputError("dof_complete is given without variances; give their squared errors too")
     if not 0 < confidence < 1:
         raise InputError(f"confidence={confidence!r} cannot be used; expected a level in (0, 1)")
     m = len(values)

@@ -117,7 +117,8 @@ function showError(error) {
 
 function clearError() { byId("error").hidden = true; }
 
-const number = (value, column) => value.toFixed(state.decimals[column]).replace(/^-(0\.?0*)$/, "$1");
+/** A number of a column as text; a cell that the model refused has none. */
+const number = (value, column) => value === null ? "" : value.toFixed(state.decimals[column]).replace(/^-(0\.?0*)$/, "$1");
 const count = (n, thing) => `${n.toLocaleString("en")} ${thing}${n === 1 ? "" : "s"}`;
 
 // ---------------------------------------------------------------------------------- choosing

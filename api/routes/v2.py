@@ -234,4 +234,5 @@ def _encoded(answer: Answer, body: InferRequest, shape: list[int]) -> bytes:
         },
         "outputs": outputs,
     }
-    return to_json(about if body.id is None else {"id": body.id} | about)
+    about = about if body.id is None else {"id": body.id} | about
+    return to_json(about, inf_nan_mode="null")  # a refused cell

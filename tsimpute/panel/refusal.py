@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from pandas.tseries.frequencies import to_offset
+from pandas.tseries.offsets import Day, Tick
 
 from tsimpute.errors import InputError
 from tsimpute.panel.cells import BoolArray, FloatArray
@@ -142,7 +144,7 @@ def best_window(
 def _read_gap(max_gap: Any) -> int | pd.Timedelta | None:
     if max_gap is None or (_is_whole(max_gap) and max_gap >= 1):
         return None if max_gap is None else int(max_gap)
-    if isinstance(max_gap, str | timedelta):
+    if isinstance(max_gap, timedelta) or (isinstance(max_gap, str) and not _is_calendar(max_gap)):
         with suppress(ValueError):
             duration = pd.Timedelta(max_gap)
             if duration > pd.Timedelta(0):  # not NaT either
@@ -151,6 +153,13 @@ def _read_gap(max_gap: Any) -> int | pd.Timedelta | None:
         f"max_gap={max_gap!r} cannot be used; expected a whole number of rows of at least 1, or "
         f"a fixed duration such as '6h' or pd.Timedelta('6h')"
     )
+
+
+def _is_calendar(text: str) -> bool:
+    """Whether a text is an offset of no fixed length; pandas takes "2MS" for 2 milliseconds."""
+    with suppress(ValueError):
+        return not isinstance(to_offset(text), Tick | Day)
+    return False
 
 
 def _is_whole(number: Any) -> bool:
