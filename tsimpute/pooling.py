@@ -130,7 +130,7 @@ def pool(
     --------
     >>> from tsimpute import pool
     >>> found = pool([1.0, 2.0, 3.0], [1.0, 1.0, 1.0])
-    >>> float(found.estimate), round(float(found.total), 3), float(found.dof)
+    >>> float(found.estimate), round(float(found.total), 3), round(float(found.dof), 3)
     (2.0, 2.333, 6.125)
     """
     values, spreads = _checked(estimates, variances)

@@ -96,7 +96,7 @@ class EDDPMImputer(
         Share of a window in common with the next when a long series is filled.
     scaling : {"standard", "log", "rank"} or dict of column to one of these, default="standard"
         How columns are brought to one scale before they are standardised; "log" and "rank" are
-        for skewed ones, see the guide on constraints. A column that a dict does not name is
+        for skewed ones. A column that a dict does not name is
         "standard".
     bounds : dict of column to (low, high), default=None
         Range of imputed values, None for no bound on a side: ``{"spo2": (0, 100), "pm25": (0,
