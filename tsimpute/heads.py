@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
+from tsimpute.denoiser.slimmable import allowed_widths
+from tsimpute.denoiser.step_widths import StepWidths
 from tsimpute.fitting import Settings, data_plan, own_random_numbers
 from tsimpute.methods import FITTED_SAMPLERS, FREE_VARIANCES, VARIANCES, known_name
 from tsimpute.model import FittedModel, resolve_device
@@ -24,6 +26,7 @@ from tsimpute.training.variance_heads import (
     HiddenCells,
     collect_cells,
     fit_variance_head,
+    joined,
     noise_power,
 )
 
@@ -40,6 +43,21 @@ def with_variance(
     with _bar(imputer, f"fit variance {kind!r}", n_batches) as bar:
         cells = collect_cells(network, model.grid, source, n_batches, bar.update, model.widths)
     return with_variance_of(model, cells, kind, seed)
+
+
+def with_variance_at_all_widths(
+    imputer: Settings, model: FittedModel, panel: Panel, seed: int, kind: str, n_batches: int
+) -> FittedModel:
+    """The model with what a reverse variance needs whatever the widths of its steps."""
+    source = training_examples(imputer, model, panel, seed)
+    network, parts = model.network.to(source.device), []
+    widths = allowed_widths(network.config)
+    for number, width in enumerate(widths):
+        own = replace(source, seed=seed + number)
+        everywhere = StepWidths((width,) * len(model.grid))
+        n = max(1, n_batches // len(widths))
+        parts.append(collect_cells(network, model.grid, own, n, widths=everywhere))
+    return with_variance_of(model, joined(parts), kind, seed)
 
 
 def with_variance_of(model: FittedModel, cells: HiddenCells, kind: str, seed: int) -> FittedModel:

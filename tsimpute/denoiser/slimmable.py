@@ -79,9 +79,7 @@ def narrow_config(config: DenoiserConfig, width: int) -> DenoiserConfig:
     )
 
 
-def sliced(
-    weights: Mapping[str, Tensor], config: DenoiserConfig, width: int
-) -> dict[str, Tensor]:
+def sliced(weights: Mapping[str, Tensor], config: DenoiserConfig, width: int) -> dict[str, Tensor]:
     """Weights of the network at a width, as differentiable slices of the whole one's.
 
     Parameters
@@ -170,5 +168,6 @@ def _groups(name: str) -> int:
 def _leading(tensor: Tensor, shape: torch.Size, groups: int) -> Tensor:
     """Leading rows of each group, and leading columns, as many as the shape has."""
     if tensor.shape[0] != shape[0]:
-        tensor = tensor.unflatten(0, (groups, -1))[:, : shape[0] // groups].flatten(0, 1)
+        grouped = tensor.view(groups, -1, *tensor.shape[1:])
+        tensor = grouped[:, : shape[0] // groups].flatten(0, 1)
     return tensor if tensor.ndim == 1 else tensor[:, : shape[1]]

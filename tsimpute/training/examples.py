@@ -42,8 +42,8 @@ class Example:
     def take(self, rows: Tensor) -> Example:
         """Some of the windows, by indices or by a mask."""
         is_real = None if self.is_real is None else self.is_real[rows]
-        known = (self.away, self.shown, self.given_mask, self.target_mask)
-        return Example(*(tensor[rows] for tensor in known), is_real)
+        given, target = self.given_mask[rows], self.target_mask[rows]
+        return Example(self.away[rows], self.shown[rows], given, target, is_real)
 
 
 @dataclass(frozen=True)

@@ -203,7 +203,7 @@ class Trainer:
         for network in networks:  # the last one, whose errors count below, is whole
             error, n_cells = self._errors(network, noised)
             loss = error.sum() / n_cells.sum().clamp(min=1)
-            (loss / len(networks)).backward()
+            (loss / len(networks)).backward()  # type: ignore[no-untyped-call]
         self._update()
         self._learn_mask(error.detach().cpu(), n_cells.cpu())
         return float(error.detach().sum()), int(n_cells.sum())
@@ -220,9 +220,7 @@ class Trainer:
             patterns = batch.observed_mask[self.rng.permutation(len(batch))]
         return draw_targets(strategy, batch.observed_mask, patterns, self.generator)
 
-    def _noised(
-        self, batch: Windows, targets: Tensor, grid: TimeGrid, place: Tensor
-    ) -> _Noised:
+    def _noised(self, batch: Windows, targets: Tensor, grid: TimeGrid, place: Tensor) -> _Noised:
         noise = torch.randn(batch.values.shape, generator=self.generator).to(self.device)
         on_device, targets = batch.to(self.device), targets.to(self.device)
         given = on_device.observed_mask & ~targets

@@ -28,8 +28,7 @@ class Sandwich:
     def draw(self, rng: np.random.Generator) -> list[nn.Module]:
         """The narrowest network, random ones above it, and, last, the whole one."""
         narrowest, *between = self.at
-        n = min(self.n_random, len(between))
-        drawn = rng.choice(between, n, replace=False) if n else []
+        drawn = rng.permutation(np.array(between, dtype=np.int64))[: self.n_random]
         return [self.at[narrowest], *(self.at[int(width)] for width in drawn), self.network]
 
     def judged(self) -> list[nn.Module]:
