@@ -198,12 +198,7 @@ class Trainer:
         targets = self._draw_targets(batch)
         place = torch.from_numpy(self.rng.integers(len(grid), size=len(batch)))
         noised = self._noised(batch, targets, grid, place)
-        networks = self._sandwich.draw(self.rng) if self._sandwich else [self.network]
-        self.optimiser.zero_grad(set_to_none=True)
-        for network in networks:  # the last one, whose errors count below, is whole
-            error, n_cells = self._errors(network, noised)
-            loss = error.sum() / n_cells.sum().clamp(min=1)
-            (loss / len(networks)).backward()  # type: ignore[no-untyped-call]
+        error, n_cells = self._backward(noised)
         self._update()
         self._learn_mask(error.detach().cpu(), n_cells.cpu())
         return float(error.detach().sum()), int(n_cells.sum())
@@ -231,6 +226,16 @@ class Trainer:
         noisy = noise_to_level(away, noise, alpha_bar)
         seen = (noisy, frame.shown, given, step)
         return _Noised(seen, on_device.padding, noise, targets)
+
+    def _backward(self, noised: _Noised) -> tuple[Tensor, Tensor]:
+        """Gradients of the mean loss over the widths; errors of the whole network."""
+        networks = self._sandwich.draw(self.rng) if self._sandwich else [self.network]
+        self.optimiser.zero_grad(set_to_none=True)
+        for network in networks:  # the last one is whole
+            error, n_cells = self._errors(network, noised)
+            loss = error.sum() / n_cells.sum().clamp(min=1)
+            (loss / len(networks)).backward()  # type: ignore[no-untyped-call]
+        return error, n_cells
 
     def _errors(self, network: nn.Module, noised: _Noised) -> tuple[Tensor, Tensor]:
         half = self.config.mixed_precision and self.device.type == "cuda"
