@@ -172,7 +172,7 @@ def _crps_without(imputer: Explored, exam: Exam, position: int, on_steps: OnStep
     kept = np.delete(np.arange(len(imputer.model_.grid)), position)
     model = with_steps(imputer.model_, kept)
     plan = plan_for(_with(imputer, model, imputer.start), Choice())
-    walk = on_longer_noise(plan.method.sampler, position)
+    walk = on_longer_noise(plan.method.sampler, kept.tolist(), len(kept) + 1)
     plan = replace(plan, method=replace(plan.method, sampler=walk))
     return exam.scores(exam.quantiles(model, plan, on_steps))["crps"]
 

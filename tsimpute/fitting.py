@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from tsimpute.denoiser.config import DenoiserConfig
 from tsimpute.denoiser.csdi import CSDIDenoiser, n_parameters
+from tsimpute.denoiser.step_widths import StepWidths
 from tsimpute.diffusion.schedule import make_schedule
 from tsimpute.errors import InputError
 from tsimpute.model import FittedModel, resolve_device
@@ -38,6 +39,7 @@ MUCH_SIGNAL = 0.5
 
 # Of the learning rate of a fit: a trained network is not to be shaken up again.
 FINE_TUNING_RATE = 0.1
+RANDOM_WIDTHS = 2  # in each iteration, besides the narrowest and the whole one
 
 
 class Settings(Protocol):
@@ -68,6 +70,7 @@ class Settings(Protocol):
     train_stride: int | None
     scaling: Any
     mixed_precision: bool
+    slimmable: bool
     device: str
     verbose: int
 
@@ -94,7 +97,7 @@ def train_from_scratch(
     with own_random_numbers(seed, device):
         network = CSDIDenoiser(_network_shape(imputer, panel.n_features))
         plan = data_plan(imputer)
-        config = _config(imputer, series, plan)
+        config = training_config(imputer, series, plan)
         trainer = start_run(
             network,
             schedule,
@@ -107,7 +110,7 @@ def train_from_scratch(
             None if patterns is None else patterns.values,
         )
         _announce(imputer, trainer, panel)
-        _run(imputer, trainer, "fit", checkpoint)
+        run_trainer(imputer, trainer, "fit", checkpoint)
     return _fitted(trainer, scaler, panel, imputer.window_steps), trainer
 
 
@@ -132,7 +135,8 @@ def fine_tune(
     series = [old.scaler.transform(values) for values in panel.values]
     rule = imputer.mask_rule if mask_rule is None else mask_rule
     plan = replace(data_plan(imputer), window_steps=old.window_steps)
-    config = _fine_tuning(_config(imputer, series, plan), kept_steps, epochs, rule)
+    config = _fine_tuning(training_config(imputer, series, plan), kept_steps, epochs, rule)
+    config = replace(config, random_widths=None if old.widths is None else RANDOM_WIDTHS)
     with own_random_numbers(seed, device):
         network = copy.deepcopy(old.network)
         trainer = start_run(network, old.schedule, series, plan, config, device, seed, old.anchor)
@@ -141,7 +145,7 @@ def fine_tune(
             trainer.search.learner.keep_prob[old.grid.index] = 1.0
         if steps is not None:
             trainer.fixed_grid = old.schedule.respaced(list(steps))
-        _run(imputer, trainer, f"prune to {kept_steps}", None)
+        run_trainer(imputer, trainer, f"prune to {kept_steps}", None)
     model = _fitted(trainer, old.scaler, panel, old.window_steps)
     # Marginals know nothing of steps; variance heads belong to the old network.
     return replace(model, feature_names=old.feature_names, marginals=old.marginals), trainer
@@ -164,7 +168,10 @@ def _network_shape(imputer: Settings, n_features: int) -> DenoiserConfig:
     )
 
 
-def _config(imputer: Settings, series: Sequence[FloatArray], plan: DataPlan) -> TrainingConfig:
+def training_config(
+    imputer: Settings, series: Sequence[FloatArray], plan: DataPlan
+) -> TrainingConfig:
+    """What an imputer's parameters say of a run."""
     epochs = imputer.epochs
     if epochs is None and imputer.time_budget_s is None:
         n_windows = len(all_rows(series, plan).places(None))
@@ -180,6 +187,7 @@ def _config(imputer: Settings, series: Sequence[FloatArray], plan: DataPlan) -> 
         ema_decay=imputer.ema_decay,
         patience=imputer.patience,
         mixed_precision=imputer.mixed_precision,
+        random_widths=RANDOM_WIDTHS if imputer.slimmable else None,
         **_PHASES.get(imputer.mask_rule, {}),  # an unknown rule is refused by the config
     )
 
@@ -206,7 +214,10 @@ def _fine_tuning(config: TrainingConfig, kept_steps: int, epochs: int, rule: str
     )
 
 
-def _run(imputer: Settings, trainer: Trainer, label: str, checkpoint: str | Path | None) -> None:
+def run_trainer(
+    imputer: Settings, trainer: Trainer, label: str, checkpoint: str | Path | None
+) -> None:
+    """Run to the end or to Ctrl-C, with a bar and, if asked, a checkpoint after each epoch."""
     if checkpoint is not None:
         restore_checkpoint(trainer, checkpoint)
     with TrainingBar(label, silent=imputer.verbose == 0) as bar:
@@ -246,6 +257,7 @@ def _fitted(
         anchor=trainer.anchor.to(torch.device("cpu")),
         feature_names=panel.feature_names,
         window_steps=window_steps,
+        widths=None if trainer.config.random_widths is None else StepWidths.whole(len(grid)),
     )
 
 

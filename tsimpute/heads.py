@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
+from tsimpute.denoiser.slimmable import allowed_widths
+from tsimpute.denoiser.step_widths import StepWidths
 from tsimpute.fitting import Settings, data_plan, own_random_numbers
 from tsimpute.methods import FITTED_SAMPLERS, FREE_VARIANCES, VARIANCES, known_name
 from tsimpute.model import FittedModel, resolve_device
@@ -20,7 +22,13 @@ from tsimpute.training.examples import ExampleSource
 from tsimpute.training.ggdm import fit_ggdm
 from tsimpute.training.marginals import fit_marginals
 from tsimpute.training.setup import make_sources
-from tsimpute.training.variance_heads import collect_cells, fit_variance_head, noise_power
+from tsimpute.training.variance_heads import (
+    HiddenCells,
+    collect_cells,
+    fit_variance_head,
+    joined,
+    noise_power,
+)
 
 SPECTRUM_BATCHES = 16  # of windows behind a temporal spectrum
 
@@ -33,12 +41,32 @@ def with_variance(
     source = training_examples(imputer, model, panel, seed)
     network = model.network.to(source.device)
     with _bar(imputer, f"fit variance {kind!r}", n_batches) as bar:
-        cells = collect_cells(network, model.grid, source, n_batches, bar.update)
+        cells = collect_cells(network, model.grid, source, n_batches, bar.update, model.widths)
+    return with_variance_of(model, cells, kind, seed)
+
+
+def with_variance_at_all_widths(
+    imputer: Settings, model: FittedModel, panel: Panel, seed: int, kind: str, n_batches: int
+) -> FittedModel:
+    """The model with what a reverse variance needs whatever the widths of its steps."""
+    source = training_examples(imputer, model, panel, seed)
+    network, parts = model.network.to(source.device), []
+    widths = allowed_widths(network.config)
+    for number, width in enumerate(widths):
+        own = replace(source, seed=seed + number)
+        everywhere = StepWidths((width,) * len(model.grid))
+        n = max(1, n_batches // len(widths))
+        parts.append(collect_cells(network, model.grid, own, n, widths=everywhere))
+    return with_variance_of(model, joined(parts), kind, seed)
+
+
+def with_variance_of(model: FittedModel, cells: HiddenCells, kind: str, seed: int) -> FittedModel:
+    """The model with what a reverse variance needs, from what its network said of hidden cells."""
     if kind == "analytic":
         power = np.full(model.schedule.n_steps, np.nan)
         power[model.grid.index] = noise_power(cells, len(model.grid))
         return replace(model, noise_power=power)
-    with own_random_numbers(seed, source.device):
+    with own_random_numbers(seed, cells.trunk.device):
         head = fit_variance_head(kind, cells, seed)
     return replace(model, heads={**model.heads, kind: head})
 
@@ -52,8 +80,9 @@ def with_sampler(
     if kind == "genie-distilled":
         progress = _bar(imputer, f"fit sampler {kind!r}", iterations)
         with progress as bar, own_random_numbers(seed, source.device):
-            network, grid = model.network, model.grid
-            head = fit_derivative_head(network, grid, source, iterations, bar.update)
+            head = fit_derivative_head(
+                model.network, model.grid, source, iterations, bar.update, model.widths
+            )
         return replace(model, heads={**model.heads, kind: head})
     if kind == "tdas":
         examples = list(islice(source.draw(), SPECTRUM_BATCHES))
@@ -62,7 +91,12 @@ def with_sampler(
         return replace(model, spectrum=temporal_spectrum(away, observed).numpy())
     with _bar(imputer, "fit sampler 'ggdm'", iterations) as bar:
         found = fit_ggdm(
-            model.network, model.grid, source, iterations, on_step=lambda loss: bar.update()
+            model.network,
+            model.grid,
+            source,
+            iterations,
+            on_step=lambda loss: bar.update(),
+            widths=model.widths,
         )
     return replace(model, ggdm=found)
 

@@ -18,7 +18,7 @@ from tsimpute.methods import DEFAULT_METHOD, Method
 from tsimpute.model import FittedModel
 from tsimpute.noise import BlockNoise
 from tsimpute.panel.windows import stitch, window_starts
-from tsimpute.prepared import PreparedWindows, marginal_marks, prepare, window_denoiser
+from tsimpute.prepared import PreparedWindows, WindowDenoiser, marginal_marks, prepare
 from tsimpute.samplers.protocol import Callback, DrawNoise, StepRecord, clamped
 
 FloatArray = NDArray[np.float64]
@@ -224,17 +224,18 @@ def sample_windows(
     start = draw()
     if plan.corrected_start and marks is not None:
         start = _corrected(start, marks, float(model.grid.alpha_bar[-1]))
+    method = plan.method
+    denoise = WindowDenoiser(model, prepared.windows, prepared.shown, plan.n_samples, method.head)
     ends: list[StepRecord] = []
 
     def after_step(record: StepRecord) -> None:
         ends[:] = [record]
+        denoise.after_step(record)
         if on_steps is not None:
             on_steps(len(places))
         if plan.callback is not None:
             plan.callback(record)
 
-    method = plan.method
-    denoise = window_denoiser(model, prepared.windows, prepared.shown, plan.n_samples, method.head)
     guarded = clamped(denoise, prepared.low, prepared.high)
     away = method.sampler(guarded, start, model.grid, method.variance, draw, after_step)
     if plan.mixture:

@@ -13,6 +13,7 @@ from tsimpute.denoiser.anchor import Anchor
 from tsimpute.denoiser.csdi import CSDIDenoiser
 from tsimpute.denoiser.heads import OutputHead
 from tsimpute.denoiser.marginals import MarginalNetwork
+from tsimpute.denoiser.step_widths import StepWidths, step_networks
 from tsimpute.diffusion.schedule import NoiseSchedule, TimeGrid
 from tsimpute.errors import InputError
 from tsimpute.panel.scaling import FeatureScaler
@@ -52,6 +53,8 @@ class FittedModel:
         Fitted coefficients of the sampler "ggdm" for the levels of `grid`.
     spectrum : ndarray of float64, shape (window_steps // 2 + 1, K), optional
         Temporal spectrum of what is diffused, for the sampler "tdas".
+    widths : StepWidths, optional
+        How wide the network is at each step of `grid`; None where it was trained as a whole only.
     """
 
     network: CSDIDenoiser
@@ -67,6 +70,18 @@ class FittedModel:
     marginals: MarginalNetwork | None = None
     ggdm: Coefficients | None = None
     spectrum: NDArray[np.float64] | None = None
+    widths: StepWidths | None = None
+
+    def __post_init__(self) -> None:
+        if self.widths is not None and len(self.widths) != len(self.grid):
+            raise InputError(
+                f"widths: got {len(self.widths)} for {len(self.grid)} kept steps, expected as many"
+            )
+
+    @property
+    def step_networks(self) -> list[CSDIDenoiser]:
+        """The network of each kept step, as wide as it is there."""
+        return step_networks(self.network, len(self.grid), self.widths)
 
     @property
     def modules(self) -> tuple[torch.nn.Module, ...]:

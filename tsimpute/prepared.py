@@ -10,10 +10,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from tsimpute.denoiser.csdi import CSDIDenoiser
 from tsimpute.denoiser.heads import OutputHead
+from tsimpute.denoiser.slimmable import narrowed_head
 from tsimpute.model import FittedModel
 from tsimpute.panel.windows import cut
-from tsimpute.samplers.protocol import Denoise, Prediction
+from tsimpute.samplers.protocol import Denoise, Prediction, StepRecord
 from tsimpute.training.batches import Windows
 
 FloatArray = NDArray[np.float64]
@@ -66,36 +68,75 @@ def marginal_marks(model: FittedModel, prepared: PreparedWindows) -> Tensor:
     windows = prepared.windows
     parts = [
         model.marginals(prepared.shown[rows], part.observed_mask, part.padding)
-        for rows in _batches(model, windows, len(windows))
+        for rows in _batches(model.network, windows, len(windows))
         for part in [windows.take(rows)]
     ]
     marks: Tensor = torch.cat(parts)
     return marks
 
 
-def _batches(model: FittedModel, windows: Windows, n: int) -> list[slice]:
+def _batches(network: CSDIDenoiser, windows: Windows, n: int) -> list[slice]:
     """Rows of n windows that fit into one evaluation each."""
     _, length, k = windows.values.shape
-    row_bytes = 4 * length * k * model.network.config.channels * 12
+    row_bytes = 4 * length * k * network.config.channels * 12
     batch = max(1, ACTIVATION_BYTES[windows.values.device.type] // row_bytes)
     return [slice(first, min(first + batch, n)) for first in range(0, n, batch)]
 
 
-def window_denoiser(
-    model: FittedModel,
+class WindowDenoiser:
+    """Denoiser of states (N, S, L, K) for N windows, in evaluations of bounded memory.
+
+    The network is as wide as the model has it at the kept step that is being taken, also where
+    a sampler evaluates it at other levels in the course of that step. The side information is
+    projected once for all steps and samples.
+
+    Parameters
+    ----------
+    model : FittedModel
+    windows : Windows
+    condition : Tensor of float, shape (N, L, K)
+    n_samples : int
+        S.
+    head : OutputHead, optional
+        Second output.
+    """
+
+    def __init__(
+        self,
+        model: FittedModel,
+        windows: Windows,
+        condition: Tensor,
+        n_samples: int,
+        head: OutputHead | None = None,
+    ) -> None:
+        networks = model.step_networks
+        one_each = {
+            id(network): _one_network(network, windows, condition, n_samples, head)
+            for network in networks
+        }
+        self._by_step = [one_each[id(network)] for network in networks]
+        self._position = len(networks) - 1
+
+    def __call__(self, x: Tensor, network_step: float, alpha_bar: float) -> Prediction:
+        """What the network of the present step says of a state."""
+        return self._by_step[self._position](x, network_step, alpha_bar)
+
+    def after_step(self, record: StepRecord) -> None:
+        """Go on to the next step; a sampler's callback."""
+        self._position = max(0, record.position - 1)
+
+
+def _one_network(
+    network: CSDIDenoiser,
     windows: Windows,
     condition: Tensor,
     n_samples: int,
-    head: OutputHead | None = None,
+    head: OutputHead | None,
 ) -> Denoise:
-    """Denoiser of states (N, S, L, K) for N windows, in evaluations of bounded memory.
-
-    The side information is projected once, for all steps and samples.
-    """
-    network = model.network
     n, length, k = windows.values.shape
     side = network.project_side(torch.arange(length, device=windows.values.device))
-    batches = _batches(model, windows, n * n_samples)
+    batches = _batches(network, windows, n * n_samples)
+    read = None if head is None else narrowed_head(head, network.config.channels)
 
     def denoise(x: Tensor, network_step: float, alpha_bar: float) -> Prediction:
         flat = x.reshape(n * n_samples, length, k)
@@ -107,9 +148,9 @@ def window_denoiser(
             trunk = network.trunk(
                 flat[rows], condition[window], part.observed_mask, step, part.padding, side
             )
-            parts.append((network.noise(trunk), None if head is None else head(trunk)))
-        noise, read = zip(*parts, strict=True)
-        second = None if head is None else torch.cat(read).view(x.shape)
+            parts.append((network.noise(trunk), None if read is None else read(trunk)))
+        noise, seconds = zip(*parts, strict=True)
+        second = None if read is None else torch.cat(seconds).view(x.shape)
         return Prediction(torch.cat(noise).view(x.shape), second)
 
     return denoise

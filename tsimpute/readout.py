@@ -44,15 +44,24 @@ def lay_out(
         rows = arrays[part.series][:, part.start : part.stop]
         hole = np.isnan(series[part.series][part.start : part.stop])
         found = np.zeros(rows.shape)
-        found[:, hole] = read(_cells(part, hole))
+        found[:, hole] = read(at_cells(part, hole))
         rows[:] = np.where(hole, unscale(found), rows)
     return arrays
 
 
-def _cells(part: Stretch, hole: NDArray[np.bool_]) -> Stretch:
-    """The same stretch with nothing but its holes, (S, n_holes)."""
-    deviations = None if part.deviations is None else part.deviations[:, hole]
-    return replace(part, samples=part.samples[:, hole], deviations=deviations)
+def at_cells(part: Stretch, cells: NDArray[np.bool_]) -> Stretch:
+    """The same stretch with nothing but some of its cells, (S, n_cells)."""
+    deviations = None if part.deviations is None else part.deviations[:, cells]
+    return replace(part, samples=part.samples[:, cells], deviations=deviations)
+
+
+def joined(parts: Sequence[Stretch]) -> Stretch:
+    """Cells (S, n_cells) of several stretches, one after the other, as if of the first."""
+    samples = np.concatenate([part.samples for part in parts], axis=1)
+    spreads = [part.deviations for part in parts if part.deviations is not None]
+    return replace(
+        parts[0], samples=samples, deviations=np.concatenate(spreads, axis=1) if spreads else None
+    )
 
 
 def read_samples(part: Stretch) -> NDArray[np.floating]:

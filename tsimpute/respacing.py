@@ -108,10 +108,11 @@ def respaced(
 
 
 def with_steps(model: FittedModel, positions: IntArray) -> FittedModel:
-    """The model with the levels of its grid at ascending positions (0 the cleanest)."""
+    """The model with the levels of its grid, and their widths, at ascending positions."""
     old = model.grid
     levels = old.index[positions], old.alpha_bar[positions], old.network_step[positions]
-    return replace(model, grid=model.schedule.grid(*levels))
+    widths = None if model.widths is None else model.widths.take(positions)
+    return replace(model, grid=model.schedule.grid(*levels), widths=widths)
 
 
 @torch.no_grad()
@@ -128,8 +129,9 @@ def measure_levels(model: FittedModel, example: Example, seed: int) -> LevelTabl
             "X: got windows without an observed cell that could be hidden, expected at least one; "
             "pass more data"
         )
-    network, grid = model.network.to(example.away.device), model.grid
-    found = np.array([_errors_at(network, grid, j, example, seed) for j in range(len(grid))])
+    model.network.to(example.away.device)
+    networks, grid = model.step_networks, model.grid
+    found = np.array([_errors_at(networks[j], grid, j, example, seed) for j in range(len(grid))])
     clean_error = found[:, 0] * (1 - grid.alpha_bar) / grid.alpha_bar
     moment = float(example.away[example.target_mask].square().mean())
     return LevelTable(clean_error, found[:, 1], moment)

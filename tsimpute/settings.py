@@ -70,6 +70,11 @@ def _mistakes_between(imputer: Any) -> list[str]:
             f"channels={imputer.channels} is not a multiple of heads={imputer.heads}; expected "
             f"for example channels={imputer.heads * max(1, imputer.channels // imputer.heads)}"
         )
+    if imputer.slimmable and imputer.heads % 2:
+        mistakes.append(
+            f"heads={imputer.heads} leaves slimmable=True no narrower width without cutting a "
+            f"head; expected an even number, best 8"
+        )
     return mistakes
 
 

@@ -64,6 +64,7 @@ class FittedImputer(BaseEstimator):  # type: ignore[misc]
     start: str
     method: str
     mixed_precision: bool
+    slimmable: bool
     device: str
     random_state: Any
     verbose: int

@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from tsimpute.imputer.choosing import ChoosesSampling
 from tsimpute.imputer.explaining import ExplainsCells
 from tsimpute.imputer.repeating import ImputesRepeatedly
+from tsimpute.imputer.widths import SlimsSteps
 from tsimpute.panel.checks import check_fit_panel
 from tsimpute.panel.containers import read_panel
 from tsimpute.settings import check_parameters, checked_quantiles
@@ -30,6 +31,7 @@ class EDDPMImputer(
     ChoosesSampling,
     ExplainsCells,
     ImputesRepeatedly,
+    SlimsSteps,
 ):
     """Fills the holes of multivariate time series by conditional diffusion with few steps.
 
@@ -134,6 +136,10 @@ class EDDPMImputer(
         head.
     mixed_precision : bool, default=True
         bfloat16 while training on CUDA.
+    slimmable : bool, default=False
+        Train narrower widths of the network together with the whole one, for `search_widths`;
+        each iteration takes about twice as long. A model that was fitted without it can be
+        trained on by `train_widths`.
     device : str, default="auto"
         "auto", "cpu", "cuda", "cuda:<n>" or "mps".
     random_state : int, RandomState or None, default=None
@@ -210,6 +216,7 @@ class EDDPMImputer(
         start: str = "noise",
         method: str = "samples",
         mixed_precision: bool = True,
+        slimmable: bool = False,
         device: str = "auto",
         random_state: Any = None,
         verbose: int = 1,
@@ -251,6 +258,7 @@ class EDDPMImputer(
         self.start = start
         self.method = method
         self.mixed_precision = mixed_precision
+        self.slimmable = slimmable
         self.device = device
         self.random_state = random_state
         self.verbose = verbose
@@ -555,10 +563,14 @@ class EDDPMImputer(
     def step_schedule_(self) -> pd.DataFrame:
         """Learned schedule: one row an original step (index `step`, 0-based).
 
-        Columns: `keep_prob`, `kept`, and `alpha_bar`, the share of signal left at the step: of
-        the kept chain where it is kept, of the full chain elsewhere.
+        Columns: `keep_prob`, `kept`, `alpha_bar`, the share of signal left at the step (of the
+        kept chain where it is kept, of the full chain elsewhere), and `width`, eighths of the
+        network's channels that the step uses: 8, unless there is less after `search_widths` or
+        `use_widths`, and 0 where the step is not kept.
         """
         import pandas as pd
+
+        from tsimpute.denoiser.slimmable import WHOLE
 
         check_is_fitted(self)
         model = self.model_
@@ -566,7 +578,14 @@ class EDDPMImputer(
         alpha_bar[model.grid.index] = model.grid.alpha_bar
         kept = np.zeros(model.schedule.n_steps, dtype=bool)
         kept[model.grid.index] = True
-        columns = {"keep_prob": model.keep_prob, "kept": kept, "alpha_bar": alpha_bar}
+        width = np.zeros(len(kept), dtype=np.int64)
+        width[model.grid.index] = WHOLE if model.widths is None else model.widths.eighths
+        columns = {
+            "keep_prob": model.keep_prob,
+            "kept": kept,
+            "alpha_bar": alpha_bar,
+            "width": width,
+        }
         return pd.DataFrame(columns, index=pd.RangeIndex(len(kept), name="step"))
 
     def save(self, path: str | Path) -> Path:

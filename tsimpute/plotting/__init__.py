@@ -11,6 +11,7 @@ from tsimpute.plotting.curves import plot_loss_curves, plot_quality
 from tsimpute.plotting.exploration import plot_speed_quality, plot_step_importance
 from tsimpute.plotting.imputation import plot_imputation
 from tsimpute.plotting.steps import plot_keep_prob_history, plot_step_schedule
+from tsimpute.plotting.widths import plot_step_widths
 
 __all__ = [
     "plot_imputation",
@@ -20,4 +21,5 @@ __all__ = [
     "plot_speed_quality",
     "plot_step_importance",
     "plot_step_schedule",
+    "plot_step_widths",
 ]

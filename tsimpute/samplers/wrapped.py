@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
 from torch import Tensor
 
 from tsimpute.diffusion.schedule import TimeGrid
@@ -42,18 +45,21 @@ def counting(sampler: Sampler, calls: list[int]) -> Sampler:
     return walk
 
 
-def on_longer_noise(sampler: Sampler, position: int) -> Sampler:
-    """The sampler on a grid that lacks one position of a longer one, with the noise of that one.
+def on_longer_noise(sampler: Sampler, positions: Sequence[int], length: int) -> Sampler:
+    """The sampler on some positions of a longer grid, with the noise of that one.
 
-    The draw that would have belonged to the lacking step is passed over: a sampler that draws
-    once a step sees, at every other step, the numbers that it sees on the longer grid.
+    The draws that would have belonged to the lacking steps are passed over: a sampler that draws
+    once a step sees, at every step that is left, the numbers that it sees on the longer grid.
 
     Parameters
     ----------
     sampler : Sampler
-    position : int
-        Place on the longer grid, 0 to the length of the shorter.
+    positions : sequence of int
+        Places of the shorter grid's levels on the longer one, ascending.
+    length : int
+        Levels of the longer grid.
     """
+    lacking = np.diff([*positions, length]) - 1  # steps above each one that are not there
 
     def walk(
         denoise: Denoise,
@@ -63,18 +69,18 @@ def on_longer_noise(sampler: Sampler, position: int) -> Sampler:
         draw_noise: DrawNoise | None = None,
         callback: Callback | None = None,
     ) -> Tensor:
-        def pass_over() -> None:
-            if draw_noise is not None:
-                draw_noise()
+        def pass_over(n: int) -> None:
+            for _ in range(n):
+                if draw_noise is not None:
+                    draw_noise()
 
         def after_step(record: StepRecord) -> None:
-            if record.position == position > 0:  # of the level next above the lacking one
-                pass_over()
+            if record.position > 0:
+                pass_over(int(lacking[record.position - 1]))
             if callback is not None:
                 callback(record)
 
-        if position == len(grid):
-            pass_over()
+        pass_over(int(lacking[-1]))
         return sampler(denoise, x, grid, variance, draw_noise, after_step)
 
     return walk

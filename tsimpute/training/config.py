@@ -37,6 +37,9 @@ class TrainingConfig:
         ends early; None: never.
     mixed_precision : bool
         bfloat16 autocast while training, on CUDA only.
+    random_widths : int, optional
+        Train all widths of the network by the sandwich rule, with so many random ones in each
+        iteration; None: the whole network alone.
     """
 
     kept_steps: int
@@ -53,6 +56,7 @@ class TrainingConfig:
     ema_decay: float = 0.999
     patience: int | None = None
     mixed_precision: bool = True
+    random_widths: int | None = None
 
     def __post_init__(self) -> None:
         _check(self.kept_steps >= 1, "kept_steps", self.kept_steps, "at least 1")
@@ -72,6 +76,8 @@ class TrainingConfig:
         _check(self.batch_size >= 1, "batch_size", self.batch_size, "at least 1")
         _check(self.learning_rate > 0, "learning_rate", self.learning_rate, "positive")
         _check(0 <= self.ema_decay < 1, "ema_decay", self.ema_decay, "in [0, 1)")
+        n_widths = self.random_widths
+        _check(n_widths is None or n_widths >= 0, "random_widths", n_widths, "0 or more")
         _check(self.mask_rule in MASK_RULES, "mask_rule", self.mask_rule, f"one of {MASK_RULES}")
         _check(
             self.target_strategy in STRATEGIES,

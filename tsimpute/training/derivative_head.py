@@ -10,6 +10,8 @@ from torch import Tensor
 
 from tsimpute.denoiser.csdi import CSDIDenoiser
 from tsimpute.denoiser.heads import OutputHead
+from tsimpute.denoiser.slimmable import padded_trunk
+from tsimpute.denoiser.step_widths import StepWidths, step_networks
 from tsimpute.diffusion.schedule import TimeGrid
 from tsimpute.errors import InputError
 from tsimpute.samplers.genie import noise_derivative
@@ -26,6 +28,7 @@ def fit_derivative_head(
     source: ExampleSource,
     n_batches: int,
     on_step: Callable[[], object] | None = None,
+    widths: StepWidths | None = None,
 ) -> OutputHead:
     """Distil the derivative of the predicted noise (Dockhorn et al. 2022, Section 4).
 
@@ -40,6 +43,8 @@ def fit_derivative_head(
         Examples, each at one random level and worth five to six evaluations.
     on_step : callable, optional
         Called after each of them.
+    widths : StepWidths, optional
+        How wide the network is at each level; default: whole.
 
     Returns
     -------
@@ -53,14 +58,18 @@ def fit_derivative_head(
     """
     if len(grid) < 2:
         raise InputError("kind='genie-distilled' needs at least 2 kept steps; the model has 1")
+    networks = step_networks(network, len(grid), widths)
     generator = torch.Generator().manual_seed(source.seed + 1)
     parts = []
     for example in islice(source.draw(), n_batches):
         position = int(torch.randint(1, len(grid), (1,), generator=generator))
-        parts.append(_derivatives(network, grid, position, example, generator))
+        parts.append(_derivatives(networks[position], grid, position, example, generator))
         if on_step is not None:
             on_step()
-    trunk, target = (torch.cat(part) for part in zip(*parts, strict=True))
+    trunks, targets = zip(*parts, strict=True)
+    if widths is not None:
+        trunks = tuple(padded_trunk(trunk, network.config.channels) for trunk in trunks)
+    trunk, target = torch.cat(trunks), torch.cat(targets)
     bounded = target.clamp(-LARGEST_DERIVATIVE, LARGEST_DERIVATIVE)
     return fit_head(trunk, bounded, squared_error, source.seed)
 

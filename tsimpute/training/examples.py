@@ -39,6 +39,12 @@ class Example:
     target_mask: Tensor
     is_real: Tensor | None
 
+    def take(self, rows: Tensor) -> Example:
+        """Some of the windows, by indices or by a mask."""
+        is_real = None if self.is_real is None else self.is_real[rows]
+        given, target = self.given_mask[rows], self.target_mask[rows]
+        return Example(self.away[rows], self.shown[rows], given, target, is_real)
+
 
 @dataclass(frozen=True)
 class Noised:
@@ -48,6 +54,10 @@ class Noised:
     noise: Tensor
     place: Tensor
     step: Tensor
+
+    def take(self, rows: Tensor) -> Noised:
+        """Some of the windows, by indices or by a mask."""
+        return Noised(self.x[rows], self.noise[rows], self.place[rows], self.step[rows])
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ window, and the energy score is the kernel score of a forecast and its truth.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from tsimpute.denoiser.csdi import CSDIDenoiser
+from tsimpute.denoiser.step_widths import StepWidths, step_networks
 from tsimpute.diffusion.schedule import TimeGrid
 from tsimpute.errors import InputError
 from tsimpute.samplers.ggdm import Coefficients, Weights, ddim_coefficients, walk
@@ -67,6 +68,7 @@ def fit_ggdm(
     start: Coefficients | None = None,
     learning_rate: float = 0.01,
     on_step: Callable[[float], object] | None = None,
+    widths: StepWidths | None = None,
 ) -> Coefficients:
     """Fit the coefficients of a GGDM sampler; the network stays as it is.
 
@@ -98,6 +100,8 @@ def fit_ggdm(
         deviations.
     on_step : callable, optional
         Told the score after each iteration.
+    widths : StepWidths, optional
+        How wide the network is at each level; default: whole.
 
     Returns
     -------
@@ -113,6 +117,8 @@ def fit_ggdm(
     if score not in SCORES:
         raise InputError(f"score={score!r} is unknown; expected one of {SCORES}")
     frozen = copy.deepcopy(network).requires_grad_(False).to(source.device)
+    networks = step_networks(frozen, len(grid), widths)
+    by_step = dict(zip(grid.network_step.tolist(), networks, strict=True))
     learned = _Learned(ddim_coefficients(grid) if start is None else start).to(source.device)
     generator = torch.Generator().manual_seed(source.seed + 1)
 
@@ -122,7 +128,7 @@ def fit_ggdm(
         def draw() -> Tensor:
             return torch.randn(shape, generator=generator).to(example.away)
 
-        denoise = _denoiser(frozen, example, n_samples)
+        denoise = _denoiser(by_step, example, n_samples)
         return _mean_score(score, walk(denoise, draw(), grid, learned(), draw), example)
 
     few = replace(source, batch_size=min(n_windows, source.batch_size))
@@ -172,7 +178,7 @@ def _float32(values: NDArray[np.float64]) -> Tensor:
     return torch.from_numpy(values.astype(np.float32))
 
 
-def _denoiser(network: nn.Module, example: Example, n_samples: int) -> Denoise:
+def _denoiser(networks: Mapping[float, nn.Module], example: Example, n_samples: int) -> Denoise:
     """Denoiser of states (S, N, L, K) that keeps nothing for its gradient but the state."""
 
     def repeated(windows: Tensor) -> Tensor:
@@ -183,7 +189,7 @@ def _denoiser(network: nn.Module, example: Example, n_samples: int) -> Denoise:
 
     def predict(x: Tensor, network_step: float) -> Tensor:
         step = torch.full((len(shown),), network_step, device=x.device)
-        noise: Tensor = network(x.flatten(0, 1), shown, given_mask, step, is_real)
+        noise: Tensor = networks[network_step](x.flatten(0, 1), shown, given_mask, step, is_real)
         return noise.view(x.shape)
 
     def denoise(x: Tensor, network_step: float, alpha_bar: float) -> Prediction:

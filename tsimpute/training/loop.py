@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from tsimpute.denoiser.anchor import Anchor
+from tsimpute.denoiser.csdi import CSDIDenoiser
 from tsimpute.diffusion.budget import kept_steps_at
 from tsimpute.diffusion.losses import noise_to_level, squared_error_per_series
 from tsimpute.diffusion.schedule import TimeGrid
@@ -18,6 +20,7 @@ from tsimpute.training.batches import Windows, WindowSource
 from tsimpute.training.config import TrainingConfig, learning_rate_at
 from tsimpute.training.ema import WeightAverage, load_weights
 from tsimpute.training.history import EpochRecord
+from tsimpute.training.sandwich import Sandwich
 from tsimpute.training.search import StepSearch
 from tsimpute.training.targets import draw_targets
 from tsimpute.training.validation import Validator
@@ -25,6 +28,15 @@ from tsimpute.training.validation import Validator
 MEASUREMENTS = 2  # of the errors by level, in a search
 
 Report = Callable[["Trainer"], None]
+
+
+class _Noised(NamedTuple):
+    """A batch at random levels: what the network sees, and what it is to say."""
+
+    seen: tuple[Tensor, Tensor, Tensor, Tensor]  # noisy, shown, given, step
+    is_real: Tensor | None
+    noise: Tensor
+    targets: Tensor
 
 
 @dataclass
@@ -70,6 +82,9 @@ class Trainer:
             weight_decay=self.config.weight_decay,
         )
         self.batches_per_epoch = self.source.n_batches(self.config.batch_size)
+        self._sandwich: Sandwich | None = None
+        if self.config.random_widths is not None and isinstance(self.network, CSDIDenoiser):
+            self._sandwich = Sandwich(self.network, self.config.random_widths)
         self._epoch_share = 0.0  # of the present epoch
         self._clock = time.monotonic()
         if self.config.kept_steps >= self.search.n_steps:
@@ -132,8 +147,10 @@ class Trainer:
 
     def _close_epoch(self, train_loss: float) -> None:
         grid = self.fixed_grid
+        judged = self._sandwich.judged() if self._sandwich else [self.network]
         with self.average.applied_to(self.network):
-            loss = self.validator.loss(self.network, grid or self.search.schedule.full())
+            levels = grid or self.search.schedule.full()
+            loss = float(np.mean([self.validator.loss(network, levels) for network in judged]))
         self._tick()
         if grid is not None:
             self._keep_if_best(loss)
@@ -180,9 +197,9 @@ class Trainer:
         grid = self.fixed_grid or self.search.draw_grid(self.phase == "search", self.rng)
         targets = self._draw_targets(batch)
         place = torch.from_numpy(self.rng.integers(len(grid), size=len(batch)))
-        error, n_cells = self._errors(batch, targets, grid, place)
-        loss = error.sum() / n_cells.sum().clamp(min=1)
-        self._descend(loss)
+        noised = self._noised(batch, targets, grid, place)
+        error, n_cells = self._backward(noised)
+        self._update()
         self._learn_mask(error.detach().cpu(), n_cells.cpu())
         return float(error.detach().sum()), int(n_cells.sum())
 
@@ -198,9 +215,7 @@ class Trainer:
             patterns = batch.observed_mask[self.rng.permutation(len(batch))]
         return draw_targets(strategy, batch.observed_mask, patterns, self.generator)
 
-    def _errors(
-        self, batch: Windows, targets: Tensor, grid: TimeGrid, place: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def _noised(self, batch: Windows, targets: Tensor, grid: TimeGrid, place: Tensor) -> _Noised:
         noise = torch.randn(batch.values.shape, generator=self.generator).to(self.device)
         on_device, targets = batch.to(self.device), targets.to(self.device)
         given = on_device.observed_mask & ~targets
@@ -209,16 +224,28 @@ class Trainer:
         frame = self.anchor.frame(on_device.values, given, on_device.padding)
         away = (on_device.values - frame.centre) / self.anchor.scale
         noisy = noise_to_level(away, noise, alpha_bar)
+        seen = (noisy, frame.shown, given, step)
+        return _Noised(seen, on_device.padding, noise, targets)
+
+    def _backward(self, noised: _Noised) -> tuple[Tensor, Tensor]:
+        """Gradients of the mean loss over the widths; errors of the whole network."""
+        networks = self._sandwich.draw(self.rng) if self._sandwich else [self.network]
+        self.optimiser.zero_grad(set_to_none=True)
+        for network in networks:  # the last one is whole
+            error, n_cells = self._errors(network, noised)
+            loss = error.sum() / n_cells.sum().clamp(min=1)
+            (loss / len(networks)).backward()  # type: ignore[no-untyped-call]
+        return error, n_cells
+
+    def _errors(self, network: nn.Module, noised: _Noised) -> tuple[Tensor, Tensor]:
         half = self.config.mixed_precision and self.device.type == "cuda"
         with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
-            predicted = self.network(noisy, frame.shown, given, step, is_real=on_device.padding)
-        return squared_error_per_series(noise, predicted, targets)
+            predicted = network(*noised.seen, is_real=noised.is_real)
+        return squared_error_per_series(noised.noise, predicted, noised.targets)
 
-    def _descend(self, loss: Tensor) -> None:
+    def _update(self) -> None:
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate_at(self.progress, self.config.learning_rate)
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
         self.optimiser.step()
         self.average.update(self.network)
         self.n_iterations += 1

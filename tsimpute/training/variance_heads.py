@@ -7,8 +7,8 @@ kept, and every kind of variance is learned from that, without another evaluatio
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields, replace
 from itertools import islice
 
 import numpy as np
@@ -18,8 +18,10 @@ from torch import Tensor
 
 from tsimpute.denoiser.csdi import CSDIDenoiser
 from tsimpute.denoiser.heads import OutputHead
+from tsimpute.denoiser.slimmable import padded_trunk
+from tsimpute.denoiser.step_widths import StepWidths, step_networks
 from tsimpute.diffusion.schedule import TimeGrid
-from tsimpute.training.examples import ExampleSource, noised
+from tsimpute.training.examples import Example, ExampleSource, Noised, noised
 
 HEAD_KINDS = ("crps", "npr", "sn")
 LEAST_VARIANCE = 1e-4  # relative to the head's order of 1: keeps the likelihood finite
@@ -34,6 +36,7 @@ class HiddenCells:
     Attributes
     ----------
     trunk : Tensor of float32, shape (N, C)
+        With zeros for channels that the network lacked at the level.
     noise, predicted : Tensor of float32, shape (N,)
         True and predicted noise.
     place : Tensor of int64, shape (N,)
@@ -56,24 +59,54 @@ def collect_cells(
     source: ExampleSource,
     n_batches: int,
     on_step: Callable[[], object] | None = None,
+    widths: StepWidths | None = None,
 ) -> HiddenCells:
-    """Run the network over `n_batches` examples, each window at a random level of the grid."""
+    """Run the network over `n_batches` examples, each window at a random level of the grid.
+
+    With `widths` the network is as wide at each level as they say.
+    """
+    networks = step_networks(network, len(grid), widths)
     generator = torch.Generator().manual_seed(source.seed + 1)
-    levels = torch.from_numpy(grid.alpha_bar)
     parts = []
     for example in islice(source.draw(), n_batches):
         state = noised(example, grid, generator)
-        trunk = network.trunk(
-            state.x, example.shown, example.given_mask, state.step, example.is_real
-        )
-        hidden = example.target_mask
-        window = hidden.nonzero()[:, 0].cpu()
-        place = state.place[window].to(trunk.device)
-        said = (trunk.transpose(1, 2)[hidden], state.noise[hidden], network.noise(trunk)[hidden])
-        parts.append((*said, place, levels.to(trunk)[place]))
+        for own, some, at in _by_network(networks, example, state):
+            cells = _cells(own, grid, some, at)
+            if widths is not None:
+                trunk = padded_trunk(cells.trunk, network.config.channels)
+                cells = replace(cells, trunk=trunk)
+            parts.append(cells)
         if on_step is not None:
             on_step()
-    return HiddenCells(*(torch.cat(part) for part in zip(*parts, strict=True)))
+    return joined(parts)
+
+
+def joined(parts: Sequence[HiddenCells]) -> HiddenCells:
+    """All cells of several collections."""
+    names = [item.name for item in fields(HiddenCells)]
+    return HiddenCells(*(torch.cat([getattr(part, name) for part in parts]) for name in names))
+
+
+def _by_network(
+    networks: Sequence[CSDIDenoiser], example: Example, state: Noised
+) -> Iterator[tuple[CSDIDenoiser, Example, Noised]]:
+    """Each network with the windows that are at its levels."""
+    for own in dict.fromkeys(networks):
+        rows = torch.tensor([networks[place] is own for place in state.place.tolist()])
+        if rows.all():
+            yield own, example, state
+        elif rows.any():
+            yield own, example.take(rows), state.take(rows)
+
+
+def _cells(network: CSDIDenoiser, grid: TimeGrid, example: Example, state: Noised) -> HiddenCells:
+    known = (example.shown, example.given_mask)
+    trunk = network.trunk(state.x, *known, state.step, example.is_real)
+    hidden = example.target_mask
+    window = hidden.nonzero()[:, 0].cpu()
+    place = state.place[window].to(trunk.device)
+    said = (trunk.transpose(1, 2)[hidden], state.noise[hidden], network.noise(trunk)[hidden])
+    return HiddenCells(*said, place, torch.from_numpy(grid.alpha_bar).to(trunk)[place])
 
 
 def fit_variance_head(kind: str, cells: HiddenCells, seed: int) -> OutputHead:

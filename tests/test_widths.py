@@ -1,0 +1,405 @@
+"""A network as wide as each step needs, from training to imputation."""
+
+from __future__ import annotations
+
+import copy
+import json
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from sklearn.base import clone
+
+from tsimpute import EDDPMImputer, load
+from tsimpute.batching import Question, quantiles_together
+from tsimpute.denoiser.flops import evaluation_flops
+from tsimpute.denoiser.slimmable import narrow_config, narrowed
+from tsimpute.denoiser.step_widths import StepWidths
+from tsimpute.errors import InputError, MissingExtraError, ModelFileError
+from tsimpute.heads import with_variance_at_all_widths
+from tsimpute.panel.containers import read_panel
+from tsimpute.plotting import plot_step_widths
+from tsimpute.prepared import WindowDenoiser, prepare
+from tsimpute.respacing import with_steps
+from tsimpute.samplers.catalogue import SAMPLERS
+from tsimpute.samplers.protocol import StepRecord
+from tsimpute.samplers.variance import fixed
+from tsimpute.widths import flops_share, with_strategy
+
+TINY = {
+    "window_steps": 12,
+    "kept_steps": 4,
+    "n_samples": 4,
+    "epochs": 1,
+    "diffusion_steps": 10,
+    "channels": 8,
+    "layers": 1,
+    "heads": 4,
+    "random_state": 0,
+    "verbose": 0,
+    "variance": "fixed",
+    "device": "cpu",
+}
+SEARCH = {"population": 6, "generations": 2, "max_windows": 2, "n_samples": 2}
+SEARCH |= {"final_windows": 3, "final_samples": 2}
+
+
+def table(n_times: int = 72, seed: int = 0) -> pd.DataFrame:
+    rng, t = np.random.default_rng(seed), np.arange(n_times)
+    df = pd.DataFrame({"x": np.sin(t / 5), "y": np.cos(t / 7)})
+    return (df + rng.normal(scale=0.2, size=df.shape)).mask(rng.random(df.shape) < 0.2)
+
+
+def loosened(imputer: EDDPMImputer) -> EDDPMImputer:
+    """With a last layer that is not next to 0, as it is after a single epoch."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        for parameter in imputer.model_.network.parameters():
+            parameter.data += 0.2 * torch.randn_like(parameter)
+    return imputer
+
+
+@pytest.fixture(scope="module")
+def trained() -> EDDPMImputer:
+    return loosened(EDDPMImputer(**TINY, slimmable=True).fit(table()))
+
+
+@pytest.fixture
+def slim(trained) -> EDDPMImputer:
+    return copy.deepcopy(trained)
+
+
+@pytest.fixture(scope="module")
+def ordinary() -> EDDPMImputer:
+    return EDDPMImputer(**TINY).fit(table())
+
+
+# ------------------------------------------------------------------------------- by hand
+
+
+def test_a_fit_for_widths_begins_with_the_whole_network_at_every_step(trained, ordinary):
+    assert trained.model_.widths == StepWidths((8, 8, 8, 8))
+    assert ordinary.model_.widths is None
+    for imputer in (trained, ordinary):
+        schedule = imputer.step_schedule_
+        np.testing.assert_array_equal(schedule["width"], 8 * schedule["kept"])
+    assert clone(trained).slimmable is True
+
+
+def test_whole_widths_change_no_bit(slim):
+    wanted = slim.transform(table())
+    slim.model_ = with_strategy(slim.model_, [8, 8, 8, 8])
+    pd.testing.assert_frame_equal(slim.transform(table()), wanted, check_exact=True)
+
+
+def test_widths_are_shown_and_change_the_answer(slim):
+    whole = slim.transform(table())
+    slim.use_widths([2, 8, 4, 6])
+    schedule = slim.step_schedule_
+    assert schedule.loc[schedule["kept"], "width"].tolist() == [2, 8, 4, 6]
+    assert (schedule.loc[~schedule["kept"], "width"] == 0).all()
+    assert not slim.transform(table()).equals(whole)
+
+
+def test_width_0_leaves_the_step_out(slim):
+    shorter = with_steps(slim.model_, np.array([0, 3]))
+    slim.use_widths([8, 0, 0, 8])
+    assert slim.model_.widths == StepWidths((8, 8))
+    np.testing.assert_array_equal(slim.model_.grid.alpha_bar, shorter.grid.alpha_bar)
+    answer = slim.transform(table())
+    slim.model_ = shorter
+    pd.testing.assert_frame_equal(slim.transform(table()), answer, check_exact=True)
+
+
+@pytest.mark.parametrize(
+    ("widths", "message"),
+    [
+        ([8, 8, 8], r"got 3 of them, expected 4, one for each kept step"),
+        ([8, 8, 8, 8, 8], r"got 5 of them, expected 4"),
+        ([8, 8, 3, 8], r"widths\[2\]=3 .* heads=4; expected one of \[0, 2, 4, 6, 8\]"),
+        ([8, 8, 2.0, 8], r"widths\[2\]=2.0 cannot be used"),
+        ([0, 0, 0, 0], r"0 for every step, expected at least one"),
+    ],
+)
+def test_impossible_widths_are_refused_and_change_nothing(slim, widths, message):
+    before = slim.model_
+    with pytest.raises(InputError, match=message):
+        slim.use_widths(widths)
+    assert slim.model_ is before
+
+
+def test_a_model_of_one_width_says_how_to_train_others(ordinary):
+    for ask in (lambda: ordinary.use_widths([8, 8, 8, 2]), lambda: ordinary.search_widths(table())):
+        with pytest.raises(InputError, match=r"call train_widths\(X\) on it"):
+            ask()
+
+
+def test_a_model_cannot_hold_widths_for_other_steps(slim):
+    from dataclasses import replace
+
+    with pytest.raises(InputError, match="got 2 for 4 kept steps"):
+        replace(slim.model_, widths=StepWidths((8, 8)))
+
+
+def test_an_odd_number_of_heads_is_refused_before_training(ordinary):
+    with pytest.raises(InputError, match="heads=1 leaves slimmable=True no narrower width"):
+        EDDPMImputer(**{**TINY, "heads": 1}, slimmable=True).fit(table())
+
+
+# ---------------------------------------------------------------------- the network of a step
+
+
+def denoiser(imputer: EDDPMImputer) -> WindowDenoiser:
+    series = [imputer.model_.scaler.transform(table().to_numpy())]
+    prepared = prepare(imputer.model_, series, [(0, 0), (0, 12)], torch.device("cpu"))
+    return WindowDenoiser(imputer.model_, prepared.windows, prepared.shown, 3)
+
+
+def test_a_denoiser_asks_the_network_of_the_step_that_is_being_taken(slim):
+    slim.use_widths([2, 8, 4, 6])
+    state = torch.randn(2, 3, 12, 2, generator=torch.Generator().manual_seed(0))
+    by_step = denoiser(slim)
+    for position in reversed(range(4)):
+        for step in (slim.model_.grid.network_step[position], 1.0, 8.0):
+            uniform = copy.deepcopy(slim)
+            uniform.use_widths([slim.model_.widths.eighths[position]] * 4)
+            with torch.no_grad():
+                said, wanted = by_step(state, step, 0.5), denoiser(uniform)(state, step, 0.5)
+            assert torch.equal(said.noise, wanted.noise)
+        by_step.after_step(StepRecord(position, state, state))
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_every_sampler_begins_each_step_at_its_own_level_and_width(slim, name):
+    slim.use_widths([2, 8, 4, 6])
+    own, grid, asked = denoiser(slim), slim.model_.grid, []
+
+    def denoise(x, network_step, alpha_bar):
+        asked.append((own._position, network_step))
+        return own(x, network_step, alpha_bar)
+
+    start = torch.randn(2, 3, 12, 2, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        SAMPLERS[name](denoise, start, grid, fixed, lambda: 0 * start, own.after_step)
+    first = {}
+    for position, step in asked:
+        first.setdefault(position, step)
+    assert list(first) == [3, 2, 1, 0]
+    assert list(first.values()) == grid.network_step[::-1].tolist()
+    if len(asked) == 4:
+        return
+    assert name in ("genie", "s-pndm", "f-pndm")
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_no_sampler_reads_weights_outside_the_widths(slim, name):
+    slim.use_widths([4, 2, 4, 4])
+    wanted = slim.sample(table(), 2, sampler=name)
+    for layer in ("skip_projection", "input_projection"):
+        getattr(slim.model_.network, layer).weight.data[4:] = torch.nan
+    np.testing.assert_array_equal(slim.sample(table(), 2, sampler=name).values, wanted.values)
+
+
+def test_the_service_gives_the_same_numbers(slim):
+    slim.use_widths([2, 8, 4, 6])
+    alone = slim.predict_quantiles(table(), [0.3, 0.5])
+    together = quantiles_together(slim, [Question(table(), [0.3, 0.5])])[0]
+    for level, frame in enumerate(together):
+        np.testing.assert_allclose(frame.to_numpy(), alone.values[level], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["crps", "analytic"])
+def test_variances_are_learned_at_the_widths_in_place(slim, kind):
+    slim.use_widths([2, 8, 4, 6]).fit_variance(table(), kind, n_batches=4)
+    answer = slim.transform(table(), variance=kind)
+    assert not answer.isna().any().any()
+    if kind != "analytic":  # the narrowest step must not read the other channels
+        hidden = slim.model_.heads[kind].hidden
+        assert hidden.in_features == 8
+        slim.use_widths([2, 2, 2, 2]).fit_variance(table(), kind, n_batches=4)
+        wanted = slim.transform(table(), variance=kind)
+        slim.model_.heads[kind].hidden.weight.data[:, 2:] = torch.nan
+        pd.testing.assert_frame_equal(slim.transform(table(), variance=kind), wanted)
+
+
+def test_a_variance_knows_how_well_a_narrow_network_does(slim):
+    """A step whose narrow network is spoilt gets a wider Gaussian, and the others do not."""
+    power = []
+    for widths in ([8, 8, 8, 8], [2, 8, 8, 8]):
+        slim.use_widths(widths).fit_variance(table(), "analytic", n_batches=6)
+        power.append(slim.model_.noise_power[slim.model_.grid.index])
+    np.testing.assert_allclose(power[0][1:], power[1][1:], rtol=1e-5)
+    assert power[0][0] != pytest.approx(power[1][0], rel=1e-3)
+
+
+@pytest.mark.parametrize("kind", ["ggdm", "genie-distilled", "tdas"])
+def test_samplers_are_fitted_at_the_widths_in_place(slim, kind):
+    slim.use_widths([2, 8, 4, 6]).fit_sampler(table(), kind, iterations=2)
+    for layer in ("skip_projection", "input_projection"):
+        assert getattr(slim.model_.network, layer).weight.isfinite().all()
+    assert not slim.transform(table(), sampler=kind).isna().any().any()
+
+
+# --------------------------------------------------------------------- what comes after
+
+
+def test_widths_pass_through_a_file(slim, tmp_path):
+    slim.use_widths([2, 0, 4, 6])
+    again = load(slim.save(tmp_path / "model"), device="cpu")
+    assert again.model_.widths == StepWidths((2, 4, 6))
+    pd.testing.assert_frame_equal(again.transform(table()), slim.transform(table()))
+
+
+def test_a_file_with_widths_for_other_steps_is_refused(slim, tmp_path):
+    path = slim.save(tmp_path / "model")
+    (path / "parts.json").write_text(json.dumps({"widths": {"eighths": [8]}}))
+    from tsimpute.persistence import _digest
+
+    sums = (path / "SHA256SUMS").read_text().splitlines()
+    mine = f"{_digest((path / 'parts.json').read_bytes())}  parts.json"
+    kept = [line for line in sums if not line.endswith("parts.json")]
+    (path / "SHA256SUMS").write_text("\n".join([*kept, mine]) + "\n")
+    with pytest.raises(InputError, match="got 1 for 4 kept steps"):
+        load(path)
+
+
+def test_other_steps_keep_their_widths(slim):
+    slim.use_widths([2, 8, 4, 6])
+    steps = slim.model_.grid.index
+    other = slim.respace("uniform", 2)
+    width_of = dict(zip(steps, [2, 8, 4, 6], strict=True))
+    wanted = tuple(width_of[step] for step in other.model_.grid.index)
+    assert other.model_.widths == StepWidths(wanted)
+
+
+def test_pruning_goes_on_training_all_widths_and_begins_anew(slim, ordinary):
+    slim.use_widths([2, 8, 4, 6]).prune(table(), 2, epochs=1)
+    assert slim.model_.widths == StepWidths((8, 8))
+    assert copy.deepcopy(ordinary).prune(table(), 2, epochs=1).model_.widths is None
+
+
+def test_an_ordinary_model_learns_widths_at_its_own_steps(ordinary):
+    imputer = copy.deepcopy(ordinary)
+    weights = {name: w.clone() for name, w in imputer.model_.network.state_dict().items()}
+    old, network = imputer.model_, imputer.model_.network
+    imputer.train_widths(table(), epochs=2)
+    assert imputer.model_.widths == StepWidths((8, 8, 8, 8))
+    assert imputer.model_.grid is old.grid
+    np.testing.assert_array_equal(imputer.model_.keep_prob, old.keep_prob)
+    assert len(imputer.history_) == 2
+    for name, weight in network.state_dict().items():  # the old network is as it was
+        assert torch.equal(weight, weights[name])
+    moved = imputer.model_.network.skip_projection.weight
+    assert not torch.equal(moved, weights["skip_projection.weight"])
+    assert imputer.use_widths([2, 2, 2, 2]).transform(table()).notna().all().all()
+
+
+# -------------------------------------------------------------------------------- the search
+
+
+def test_a_search_scores_strategies_and_uses_the_best(slim):
+    whole_flops = evaluation_flops(slim.model_.network.config, 12)
+    slim.search_widths(table(seed=1), flops_weight=0.5, **SEARCH)
+    found = slim.width_search_
+    best = found[found["chosen"]].iloc[0]
+    assert found["widths"].iloc[0] == (8, 8, 8, 8)
+    assert found["flops_share"].iloc[0] == 1
+    finalists = found["crps"].notna()
+    assert best["score"] == found["score"].min()
+    relative = found["crps"] / found["crps"].iloc[0] + 0.5 * found["flops_share"]
+    np.testing.assert_allclose(found["score"][finalists], relative[finalists])
+    kept = tuple(width for width in best["widths"] if width)
+    assert slim.model_.widths == StepWidths(kept)
+    flops = sum(evaluation_flops(narrow_config(slim.model_.network.config, w), 12) for w in kept)
+    assert best["flops_share"] == pytest.approx(flops / (4 * whole_flops))
+    assert slim.transform(table()).notna().all().all()
+
+
+def test_operations_alone_lead_to_the_cheapest_strategy_that_was_tried(slim):
+    slim.search_widths(table(), flops_weight=1e6, **SEARCH)
+    found = slim.width_search_
+    assert found.loc[found["chosen"], "flops_share"].item() == found["flops_share"].min()
+
+
+def test_quality_alone_leads_to_the_best_finalist(slim):
+    slim.search_widths(table(), flops_weight=0, skip=False, **SEARCH)
+    found = slim.width_search_
+    assert found.loc[found["chosen"], "crps"].item() == found["crps"].min()
+    assert all(min(widths) > 0 for widths in found["widths"])
+
+
+def test_the_seed_decides_a_search_and_a_stopped_one_goes_on(trained, tmp_path):
+    runs = [copy.deepcopy(trained) for _ in range(3)]
+    file = tmp_path / "scores.json"
+    runs[0].search_widths(table(), **SEARCH)
+    runs[1].search_widths(table(), checkpoint=file, **SEARCH)
+    pd.testing.assert_frame_equal(runs[0].width_search_, runs[1].width_search_)
+    stored = json.loads(file.read_text())
+    stored["scores"] = [[kind, key, 7 * score] for kind, key, score in stored["scores"][:3]]
+    file.write_text(json.dumps(stored))
+    runs[2].search_widths(table(), checkpoint=file, **SEARCH)
+    few = [run.width_search_["crps_few"] for run in runs]
+    np.testing.assert_allclose(few[2][:3], 7 * few[0][:3])  # these were not computed again
+    np.testing.assert_allclose(few[2][3:6], few[0][3:6])  # and the rest of the generation was
+    with pytest.raises(ModelFileError, match=r"other settings \(n_samples\)"):
+        copy.deepcopy(trained).search_widths(table(), checkpoint=file, **{**SEARCH, "n_samples": 3})
+    with pytest.raises(ModelFileError, match=r"other settings \(data\)"):
+        copy.deepcopy(trained).search_widths(table(seed=5), checkpoint=file, **SEARCH)
+    file.write_text("[]")
+    with pytest.raises(ModelFileError, match="not a readable file of scores"):
+        copy.deepcopy(trained).search_widths(table(), checkpoint=file, **SEARCH)
+
+
+def test_a_variance_for_all_widths_has_seen_each(slim):
+    """It stands between those of the single widths, and every strategy can be read with it."""
+    model, panel = slim.model_, read_panel(table())
+    mixed = with_variance_at_all_widths(slim, model, panel, 0, "analytic", 8)
+    power = []
+    for width in (2, 8):
+        slim.use_widths([width] * 4).fit_variance(table(), "analytic", n_batches=8)
+        power.append(slim.model_.noise_power[model.grid.index].mean())
+    assert min(power) < mixed.noise_power[model.grid.index].mean() < max(power)
+
+
+@pytest.mark.slow
+def test_a_search_learns_the_variance_before_and_after(slim):
+    slim.set_params(variance="crps").search_widths(table(), flops_weight=0.5, **SEARCH)
+    assert set(slim.model_.heads) == {"crps"}
+    assert slim.transform(table()).notna().all().all()
+
+
+def test_impossible_searches_are_refused_before_anything_is_computed(slim):
+    with pytest.raises(InputError, match="flops_weight=-1 cannot be used"):
+        slim.search_widths(table(), flops_weight=-1)
+    with pytest.raises(InputError, match="population=1 cannot be used"):
+        slim.search_widths(table(), population=1)
+    with pytest.raises(InputError, match="sampler='ggdm' is fitted to the model's present steps"):
+        slim.set_params(sampler="ggdm").search_widths(table(), **SEARCH)
+
+
+def test_a_search_without_pymoo_says_how_to_get_it(slim, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pymoo.optimize", None)
+    with pytest.raises(MissingExtraError, match="search"):
+        slim.search_widths(table(), **SEARCH)
+
+
+def test_the_share_of_operations_adds_up(trained):
+    config = trained.model_.network.config
+    assert flops_share(config, 12, [8, 8]) == 1
+    assert flops_share(config, 12, [8, 0]) == 0.5
+    assert flops_share(config, 12, [4, 2]) < flops_share(config, 12, [4, 4]) < 0.5
+    assert narrowed(trained.model_.network, 4).config == narrow_config(config, 4)
+
+
+# ----------------------------------------------------------------------------------- picture
+
+
+def test_the_picture_has_a_bar_for_each_kept_step(slim):
+    schedule = slim.use_widths([2, 8, 4, 6]).step_schedule_
+    axes = plot_step_widths(schedule).axes[0]
+    heights = {round(bar.get_x() + bar.get_width() / 2): bar.get_height() for bar in axes.patches}
+    assert heights == dict(zip(slim.model_.grid.index.tolist(), [2, 8, 4, 6], strict=True))
+    with pytest.raises(InputError, match="expected also"):
+        plot_step_widths(schedule.drop(columns="width"))

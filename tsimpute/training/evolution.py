@@ -1,0 +1,135 @@
+"""Evolution of strategies, one choice for each step, under two objectives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tsimpute.errors import InputError, MissingExtraError
+
+Strategy = tuple[int, ...]
+Objectives = Callable[[Strategy], tuple[float, float]]
+
+SKIP = 0
+SPREAD = 3.0  # of a mutation: mostly to a neighbouring choice, sometimes far
+
+
+@dataclass(frozen=True)
+class Evolution:
+    """How strategies evolve.
+
+    Attributes
+    ----------
+    population : int
+        Strategies of a generation; 50 in DDSM (Yang et al. 2024).
+    generations : int
+        Including the first; 10 in DDSM.
+    mutation : float, optional
+        Probability of each choice; None: one choice a strategy, 1 / K. DDSM has 0.001 for 1000
+        steps, which is the same.
+    seed : int
+        Same seed, same strategies.
+    """
+
+    population: int = 50
+    generations: int = 10
+    mutation: float | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, least in (("population", 2), ("generations", 1)):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise InputError(f"{name}={value!r} cannot be used; expected at least {least}")
+        if self.mutation is not None and not 0 < self.mutation <= 1:
+            raise InputError(f"mutation={self.mutation!r} cannot be used; expected one in (0, 1]")
+
+
+def evolve(
+    objectives: Objectives, choices: Sequence[int], length: int, plan: Evolution
+) -> dict[Strategy, tuple[float, float]]:
+    """Strategies that NSGA-II (Deb et al. 2002) tries to make small in both objectives.
+
+    Parameters
+    ----------
+    objectives : callable
+        Two numbers of a strategy, less is better; asked once for each.
+    choices : sequence of int
+        Of one step, ascending, neighbours being alike. 0 skips the step; a strategy that skips
+        all is never asked about.
+    length : int
+        K, steps of a strategy.
+    plan : Evolution
+
+    Returns
+    -------
+    dict of strategy to its two objectives
+        All that were tried, in order; the first are the uniform ones, the largest choice first.
+
+    Raises
+    ------
+    MissingExtraError
+        If pymoo is not installed.
+    """
+    found: dict[Strategy, tuple[float, float]] = {}
+
+    def strategy_of(genes: NDArray[Any]) -> Strategy:
+        return tuple(int(choices[int(gene)]) for gene in genes)
+
+    def value(genes: NDArray[Any], which: int) -> float:
+        strategy = strategy_of(genes)
+        if not any(strategy):
+            return 0.0  # not allowed, so that nothing is compared with it
+        if strategy not in found:
+            found[strategy] = objectives(strategy)
+        return found[strategy][which]
+
+    def skips_all(genes: NDArray[Any]) -> float:
+        return 1.0 - any(strategy_of(genes))  # above 0: not allowed
+
+    _minimise([partial(value, which=0), partial(value, which=1)], skips_all, choices, length, plan)
+    return found
+
+
+def first_population(n_choices: int, length: int, plan: Evolution, skips: bool) -> NDArray[Any]:
+    """Uniform strategies, the largest choice first, then random ones; places among the choices."""
+    uniform = np.repeat(np.arange(n_choices)[::-1][: n_choices - skips, None], length, axis=1)
+    rng = np.random.default_rng([plan.seed, 6])
+    drawn = rng.integers(n_choices, size=(plan.population, length))
+    return np.concatenate([uniform, drawn])[: plan.population]
+
+
+def _minimise(
+    objectives: list[Callable[[NDArray[Any]], float]],
+    skips_all: Callable[[NDArray[Any]], float],
+    choices: Sequence[int],
+    length: int,
+    plan: Evolution,
+) -> None:
+    try:
+        from pymoo.algorithms.moo.nsga2 import NSGA2
+        from pymoo.operators.crossover.ux import UniformCrossover
+        from pymoo.operators.mutation.pm import PM
+        from pymoo.operators.repair.rounding import RoundingRepair
+        from pymoo.optimize import minimize
+        from pymoo.problems.functional import FunctionalProblem
+    except ImportError as error:
+        raise MissingExtraError(
+            "searching widths needs pymoo, which is not installed; run: "
+            "pip install 'tsimpute[search]'"
+        ) from error
+    n = len(choices)
+    problem = FunctionalProblem(length, objectives, constr_ieq=[skips_all], xl=0, xu=n - 1)
+    rate = 1 / length if plan.mutation is None else plan.mutation
+    algorithm = NSGA2(
+        pop_size=plan.population,
+        sampling=first_population(n, length, plan, choices[0] == SKIP),
+        crossover=UniformCrossover(),
+        mutation=PM(prob=1.0, prob_var=rate, eta=SPREAD, vtype=float, repair=RoundingRepair()),
+    )
+    minimize(problem, algorithm, ("n_gen", plan.generations), seed=plan.seed)

@@ -1,0 +1,221 @@
+"""Which width for which step: a search by the quality and the cost of imputation (DDSM)."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from tqdm.auto import tqdm
+
+from tsimpute.answers import Choice, plan_for
+from tsimpute.denoiser.slimmable import allowed_widths
+from tsimpute.errors import InputError
+from tsimpute.exam import Exam, ExamPlan, make_exam
+from tsimpute.exploration import Explored
+from tsimpute.heads import with_variance_at_all_widths
+from tsimpute.methods import FREE_VARIANCES, OWN_READING
+from tsimpute.model import FittedModel
+from tsimpute.panel.core import Panel
+from tsimpute.samplers.wrapped import on_longer_noise
+from tsimpute.score_file import ScoreFile, digest
+from tsimpute.training.evolution import Evolution, Strategy, evolve
+from tsimpute.width_training import without_readings
+from tsimpute.widths import SKIP, check_trained, flops_share, with_strategy
+
+
+@dataclass(frozen=True)
+class WidthSearch:
+    """How `search_widths` searches.
+
+    Attributes
+    ----------
+    flops_weight : float
+        What all operations are worth, as a share of the CRPS of the whole network.
+    evolution : Evolution
+    skip : bool
+        Whether a step may be left out.
+    hidden_fraction : float
+        Share of the observed cells that is hidden.
+    max_windows, n_samples : int
+        Behind the score of each strategy.
+    final_windows, final_samples : int
+        Behind the second score, of those that did best.
+    finalists : int
+        How many these are, besides the whole network at all steps.
+    n_batches : int
+        Batches of windows that a variance is learned from.
+    checkpoint : str or Path, optional
+        File of the scores so far.
+    """
+
+    flops_weight: float = 0.1
+    evolution: Evolution = field(default_factory=Evolution)
+    skip: bool = True
+    hidden_fraction: float = 0.1
+    max_windows: int = 16
+    n_samples: int = 4
+    final_windows: int = 64
+    final_samples: int = 16
+    finalists: int = 8
+    n_batches: int = 100
+    checkpoint: str | Path | None = None
+
+    def __post_init__(self) -> None:
+        if not self.flops_weight >= 0:
+            raise InputError(
+                f"flops_weight={self.flops_weight!r} cannot be used; expected 0, where only "
+                f"quality counts, or more"
+            )
+
+
+@dataclass(frozen=True)
+class Judge:
+    """Scores strategies on the same hidden cells with the same noise at the same steps.
+
+    Attributes
+    ----------
+    imputer : Explored
+        Its sampler, variance and start are used.
+    model : FittedModel
+        With what its variance reads at every width.
+    exam : Exam
+    n_samples : int
+    """
+
+    imputer: Explored
+    model: FittedModel
+    exam: Exam
+    n_samples: int
+
+    def crps(self, strategy: Strategy) -> float:
+        """Normalised CRPS, in scaled units."""
+        view = copy.copy(self.imputer)
+        view.model_ = with_strategy(self.model, strategy)
+        plan = plan_for(view, Choice(self.n_samples))
+        kept = np.flatnonzero(strategy).tolist()
+        walk = on_longer_noise(plan.method.sampler, kept, len(strategy))
+        plan = replace(plan, method=replace(plan.method, sampler=walk))
+        return self.exam.scores(self.exam.quantiles(view.model_, plan, _nothing))["crps"]
+
+
+def searched(
+    imputer: Explored, panel: Panel, search: WidthSearch
+) -> tuple[FittedModel, pd.DataFrame]:
+    """The imputer's model with the best strategy, and a table of all strategies that were tried.
+
+    Returns
+    -------
+    FittedModel
+        Without variance heads, which belong to the widths that the network had.
+    DataFrame, one row a strategy
+        `widths`, a tuple in eighths, cleanest step first; `flops_share`; `crps_few`, on few
+        windows; for the finalists `crps`, on more, and `score`, what was minimised: the CRPS
+        relative to that of the whole network, plus `flops_weight` times `flops_share`; `chosen`.
+
+    Raises
+    ------
+    InputError
+        If the model was not trained for widths, the sampler is fitted to its steps, or no cell
+        can be hidden.
+    MissingExtraError
+        If pymoo is not installed.
+    """
+    _check(imputer)
+    model = imputer.model_
+    few, more = (_exam(imputer, panel, search, final) for final in (False, True))
+    scores = ScoreFile.open(search.checkpoint, _settings(imputer, panel, search))
+    readable = _readable(imputer, panel, search.n_batches)
+    total = search.evolution.population * search.evolution.generations
+    with tqdm(total=total, desc="search widths", disable=imputer.verbose == 0) as bar:
+        first = Judge(imputer, readable, few, search.n_samples)
+        last = Judge(imputer, readable, more, search.final_samples)
+        cost = partial(flops_share, model.network.config, model.window_steps)
+
+        def objectives(strategy: Strategy) -> tuple[float, float]:
+            bar.update()
+            return scores.get("few", strategy, first.crps), cost(strategy)
+
+        found = evolve(objectives, _choices(model, search), len(model.grid), search.evolution)
+        table = _table(found)
+        for row in _finalists(table, search):
+            table.loc[row, "crps"] = scores.get("more", table["widths"][row], last.crps)
+    _choose(table, search.flops_weight)
+    best = with_strategy(model, table.loc[table["chosen"], "widths"].item())
+    return without_readings(best), table
+
+
+def _check(imputer: Explored) -> None:
+    check_trained(imputer.model_)
+    if imputer.sampler in OWN_READING:
+        raise InputError(
+            f"sampler={imputer.sampler!r} is fitted to the model's present steps and widths, which "
+            f"the search changes; search with another, for example set_params(sampler='ddpm'), "
+            f"and call fit_sampler afterwards"
+        )
+
+
+def _exam(imputer: Explored, panel: Panel, search: WidthSearch, final: bool) -> Exam:
+    windows = search.final_windows if final else search.max_windows
+    plan = ExamPlan(imputer.seed_ + final, imputer.overlap, search.hidden_fraction, windows)
+    return make_exam(imputer.model_, panel, plan)
+
+
+def _readable(imputer: Explored, panel: Panel, n_batches: int) -> FittedModel:
+    """The model with its variance learned at every width, so that all strategies can be read."""
+    model, kind = imputer.model_, imputer.variance
+    if kind in FREE_VARIANCES:
+        return model
+    return with_variance_at_all_widths(imputer, model, panel, imputer.seed_, kind, n_batches)
+
+
+def _choices(model: FittedModel, search: WidthSearch) -> tuple[int, ...]:
+    widths = allowed_widths(model.network.config)
+    return (SKIP, *widths) if search.skip else widths
+
+
+def _settings(imputer: Explored, panel: Panel, search: WidthSearch) -> dict[str, Any]:
+    """All that a score depends on."""
+    grid, network = imputer.model_.grid, imputer.model_.network
+    own = ("sampler", "variance", "start", "antithetic", "overlap", "seed_")
+    asked = ("hidden_fraction", "max_windows", "n_samples", "final_windows", "final_samples")
+    weights = [weight.detach().cpu().numpy() for weight in network.parameters()]
+    return {
+        **{name: getattr(imputer, name) for name in own},
+        **{name: getattr(search, name) for name in (*asked, "n_batches")},
+        "levels": grid.alpha_bar.tolist(),
+        "weights": digest(weights),
+        "data": digest(panel.values),
+    }
+
+
+def _table(found: dict[Strategy, tuple[float, float]]) -> pd.DataFrame:
+    crps, share = zip(*found.values(), strict=True)
+    columns = {"widths": list(found), "flops_share": share, "crps_few": crps}
+    return pd.DataFrame(columns).assign(crps=np.nan, score=np.nan, chosen=False)
+
+
+def _finalists(table: pd.DataFrame, search: WidthSearch) -> list[int]:
+    """Rows that are scored again: the whole network at all steps, which is first, and the best."""
+    score = _scores(table["crps_few"], table["flops_share"], search.flops_weight)
+    best = score.sort_values(kind="stable").index[: search.finalists]
+    return [0, *(int(row) for row in best if row != 0)]
+
+
+def _choose(table: pd.DataFrame, flops_weight: float) -> None:
+    table["score"] = _scores(table["crps"], table["flops_share"], flops_weight)
+    table.loc[table["score"].idxmin(), "chosen"] = True
+
+
+def _scores(crps: pd.Series, share: pd.Series, flops_weight: float) -> pd.Series:
+    """What is minimised; the first strategy is the whole network at all steps."""
+    score: pd.Series = crps / crps.iloc[0] + flops_weight * share
+    return score
+
+
+def _nothing(_: int) -> None:
+    pass

@@ -1,0 +1,96 @@
+"""A fitted model whose network works at every width."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from tsimpute.denoiser.csdi import CSDIDenoiser
+from tsimpute.denoiser.slimmable import check_slimmable
+from tsimpute.denoiser.step_widths import StepWidths
+from tsimpute.fitting import (
+    RANDOM_WIDTHS,
+    Settings,
+    data_plan,
+    own_random_numbers,
+    run_trainer,
+    training_config,
+)
+from tsimpute.model import FittedModel, resolve_device
+from tsimpute.panel.core import Panel
+from tsimpute.training.config import TrainingConfig
+from tsimpute.training.loop import Trainer
+from tsimpute.training.setup import start_run
+
+
+@dataclass(frozen=True)
+class WidthTraining:
+    """How widths are trained.
+
+    Attributes
+    ----------
+    epochs : int, optional
+        Passes over the training windows.
+    time_budget_s : float, optional
+        Seconds; whichever of the two ends first counts. Without both, as long as a fit.
+    n_random : int
+        Widths drawn in each iteration besides the narrowest and the whole one.
+    learning_rate : float, optional
+        Default: the imputer's own; narrow networks have much to learn.
+    checkpoint : str or Path, optional
+        File that holds the state of training.
+    """
+
+    epochs: int | None = None
+    time_budget_s: float | None = None
+    n_random: int = RANDOM_WIDTHS
+    learning_rate: float | None = None
+    checkpoint: str | Path | None = None
+
+
+def train_widths(
+    imputer: Settings, old: FittedModel, panel: Panel, seed: int, how: WidthTraining
+) -> tuple[FittedModel, Trainer]:
+    """Train a copy of a fitted model's network on, at its kept steps, by the sandwich rule.
+
+    Raises
+    ------
+    InputError
+        If the network has no narrower width, or a setting cannot be used.
+    """
+    check_slimmable(old.network.config)
+    device = resolve_device(imputer.device)
+    series = [old.scaler.transform(values) for values in panel.values]
+    plan = replace(data_plan(imputer), window_steps=old.window_steps)
+    config = _configured(training_config(imputer, series, plan), how, len(old.grid))
+    with own_random_numbers(seed, device):
+        network = copy.deepcopy(old.network).requires_grad_(True)
+        trainer = start_run(network, old.schedule, series, plan, config, device, seed, old.anchor)
+        trainer.search.learner.keep_prob = old.keep_prob.copy()
+        trainer.fixed_grid = old.grid
+        run_trainer(imputer, trainer, "train widths", how.checkpoint)
+    widths = StepWidths.whole(len(old.grid))
+    return replace(without_readings(old), network=_trained(trainer), widths=widths), trainer
+
+
+def without_readings(model: FittedModel) -> FittedModel:
+    """The model without what was learned from the outputs of its network as it was."""
+    return replace(model, heads={}, noise_power=None, ggdm=None)
+
+
+def _configured(config: TrainingConfig, how: WidthTraining, n_steps: int) -> TrainingConfig:
+    own = how.epochs is None and how.time_budget_s is None
+    return replace(
+        config,
+        kept_steps=n_steps,
+        epochs=config.epochs if own else how.epochs,
+        time_budget_s=config.time_budget_s if own else how.time_budget_s,
+        learning_rate=config.learning_rate if how.learning_rate is None else how.learning_rate,
+        random_widths=how.n_random,
+    )
+
+
+def _trained(trainer: Trainer) -> CSDIDenoiser:
+    assert isinstance(trainer.network, CSDIDenoiser)
+    return trainer.network
