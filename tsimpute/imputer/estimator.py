@@ -97,9 +97,9 @@ class EDDPMImputer(
     overlap : float, default=0.5
         Share of a window in common with the next when a long series is filled.
     scaling : {"standard", "log", "rank"} or dict of column to one of these, default="standard"
-        How columns are brought to one scale before they are standardised; "log" and "rank" are
-        for skewed ones. A column that a dict does not name is
-        "standard".
+        How columns are brought to one scale before they are standardised: "log" for those with a
+        long tail on the right, "rank" (normal scores) for other skewed ones. A column that a
+        dict does not name is "standard".
     bounds : dict of column to (low, high), default=None
         Range of imputed values, None for no bound on a side: ``{"spo2": (0, 100), "pm25": (0,
         None)}``. Columns by name, or by position where they have none. Observed cells are never
