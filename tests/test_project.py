@@ -30,7 +30,7 @@ LAYERS = (
     ("training", "evaluation"),
     ("settings", "noise", "coupling", "model", "pretrained", "fitting"),
     ("methods", "heads", "prepared", "inference", "readout", "batching", "answers"),
-    ("exam", "respacing", "exploration"),
+    ("exam", "respacing", "exploration", "calibrating", "selfcheck"),
     ("imputer",),
     ("persistence", "parallel", "plotting", "datasets"),
     ("client", "cli", "demo", "__main__"),

@@ -15,6 +15,7 @@ from tsimpute.denoiser.heads import OutputHead
 from tsimpute.denoiser.marginals import MarginalNetwork
 from tsimpute.diffusion.schedule import NoiseSchedule, TimeGrid
 from tsimpute.errors import InputError
+from tsimpute.evaluation.conformal import Calibration
 from tsimpute.panel.scaling import FeatureScaler
 from tsimpute.samplers.ggdm import Coefficients
 
@@ -52,6 +53,8 @@ class FittedModel:
         Fitted coefficients of the sampler "ggdm" for the levels of `grid`.
     spectrum : ndarray of float64, shape (window_steps // 2 + 1, K), optional
         Temporal spectrum of what is diffused, for the sampler "tdas".
+    calibration : Calibration, optional
+        Factors that quantiles are stretched by; for the steps of `grid`.
     """
 
     network: CSDIDenoiser
@@ -67,6 +70,7 @@ class FittedModel:
     marginals: MarginalNetwork | None = None
     ggdm: Coefficients | None = None
     spectrum: NDArray[np.float64] | None = None
+    calibration: Calibration | None = None
 
     @property
     def modules(self) -> tuple[torch.nn.Module, ...]:

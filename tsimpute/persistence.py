@@ -39,6 +39,7 @@ from tsimpute.denoiser.heads import OutputHead
 from tsimpute.denoiser.marginals import LEVELS, MarginalNetwork
 from tsimpute.diffusion.schedule import NoiseSchedule
 from tsimpute.errors import InputError, ModelFileError
+from tsimpute.evaluation.conformal import Calibration
 from tsimpute.model import FittedModel
 from tsimpute.panel.scaling import FeatureScaler
 from tsimpute.samplers.ggdm import Coefficients
@@ -58,7 +59,7 @@ PAYLOAD_2 = (*PAYLOAD_1, "heads.safetensors")
 PAYLOAD = {1: PAYLOAD_1, 2: PAYLOAD_2, 3: (*PAYLOAD_2, "parts.json")}
 
 # Attributes of a model that are plain data: from what `to_dict` gave back to the attribute.
-PARTS: dict[str, Callable[[dict[str, Any]], Any]] = {}
+PARTS: dict[str, Callable[[dict[str, Any]], Any]] = {"calibration": Calibration.from_dict}
 
 
 def save(imputer: EDDPMImputer, path: str | Path) -> Path:

@@ -108,10 +108,13 @@ def respaced(
 
 
 def with_steps(model: FittedModel, positions: IntArray) -> FittedModel:
-    """The model with the levels of its grid at ascending positions (0 the cleanest)."""
+    """The model with the levels of its grid at ascending positions (0 the cleanest).
+
+    Its calibration goes: it was that of the other steps.
+    """
     old = model.grid
     levels = old.index[positions], old.alpha_bar[positions], old.network_step[positions]
-    return replace(model, grid=model.schedule.grid(*levels))
+    return replace(model, grid=model.schedule.grid(*levels), calibration=None)
 
 
 @torch.no_grad()

@@ -12,6 +12,7 @@ from sklearn.base import OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
+from tsimpute.imputer.checking import ChecksItself
 from tsimpute.imputer.choosing import ChoosesSampling
 from tsimpute.panel.checks import check_fit_panel
 from tsimpute.panel.containers import read_panel
@@ -22,7 +23,12 @@ if TYPE_CHECKING:
     import xarray as xr
 
 
-class EDDPMImputer(OneToOneFeatureMixin, TransformerMixin, ChoosesSampling):  # type: ignore[misc]
+class EDDPMImputer(
+    OneToOneFeatureMixin,  # type: ignore[misc]
+    TransformerMixin,  # type: ignore[misc]
+    ChoosesSampling,
+    ChecksItself,
+):
     """Fills the holes of multivariate time series by conditional diffusion with few steps.
 
     The CSDI transformer (Tashiro et al., NeurIPS 2021), trained with EDDPM (Zhang et al.,
@@ -105,6 +111,9 @@ class EDDPMImputer(OneToOneFeatureMixin, TransformerMixin, ChoosesSampling):  # 
     method : {"samples", "head"}, default="samples"
         What medians and quantiles come from: the sampler, or one evaluation of the marginal
         head.
+    calibrate : bool, default=False
+        Make `fit` and `prune` end with `fit_calibration` on the rows held out for validation, so
+        that intervals cover as often as they say.
     mixed_precision : bool, default=True
         bfloat16 while training on CUDA.
     device : str, default="auto"
@@ -176,6 +185,7 @@ class EDDPMImputer(OneToOneFeatureMixin, TransformerMixin, ChoosesSampling):  # 
         antithetic: bool = True,
         start: str = "noise",
         method: str = "samples",
+        calibrate: bool = False,
         mixed_precision: bool = True,
         device: str = "auto",
         random_state: Any = None,
@@ -211,6 +221,7 @@ class EDDPMImputer(OneToOneFeatureMixin, TransformerMixin, ChoosesSampling):  # 
         self.antithetic = antithetic
         self.start = start
         self.method = method
+        self.calibrate = calibrate
         self.mixed_precision = mixed_precision
         self.device = device
         self.random_state = random_state
@@ -263,9 +274,10 @@ class EDDPMImputer(OneToOneFeatureMixin, TransformerMixin, ChoosesSampling):  # 
             holes = read_panel(patterns, name="patterns")
             holes = holes.aligned_to(panel.feature_names, panel.n_features)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        held_out = self._held_out(panel, self.window_steps, seed)
         model, trainer = train_from_scratch(self, panel, holes, seed, checkpoint)
         self._adopt_trained(model, seed, trainer)
-        return self._fit_own_variance(panel)
+        return self._fit_own_variance(panel)._calibrate_own(held_out)
 
     def prune(
         self,
@@ -307,11 +319,12 @@ class EDDPMImputer(OneToOneFeatureMixin, TransformerMixin, ChoosesSampling):  # 
 
         check_is_fitted(self)
         panel = self._read(X)
+        held_out = self._held_out(panel, self.model_.window_steps, self.seed_)
         model, trainer = fine_tune(
             self, self.model_, panel, self.seed_, kept_steps, epochs, mask_rule, steps
         )
         self._adopt_trained(model, self.seed_, trainer)
-        return self._fit_own_variance(panel)
+        return self._fit_own_variance(panel)._calibrate_own(held_out)
 
     @classmethod
     def from_csdi_weights(
@@ -444,6 +457,7 @@ class EDDPMImputer(OneToOneFeatureMixin, TransformerMixin, ChoosesSampling):  # 
         method: str | None = None,
         sampler: str | None = None,
         variance: str | None = None,
+        calibrated: bool = True,
     ) -> xr.DataArray:
         """Quantiles of every cell.
 
@@ -463,6 +477,9 @@ class EDDPMImputer(OneToOneFeatureMixin, TransformerMixin, ChoosesSampling):  # 
             with Gaussian tails. Default: the imputer's own.
         sampler, variance : str, optional
             Default: the imputer's own.
+        calibrated : bool, default=True
+            Calibrate the quantiles if the model has a calibration; it belongs to the method,
+            sampler, variance and start that it was learned with. The median is never changed.
 
         Returns
         -------
@@ -472,13 +489,15 @@ class EDDPMImputer(OneToOneFeatureMixin, TransformerMixin, ChoosesSampling):  # 
         Raises
         ------
         NotFittedError, InputError
-            As in `transform`; also if a level lies outside (0, 1).
+            As in `transform`; also if a level lies outside (0, 1), or the model's calibration
+            is that of another method, sampler, variance or start.
         """
         from tsimpute import answers
 
         levels = checked_quantiles(quantiles)
         panel = self._read(X)
-        choice = answers.Choice(n_samples, random_state, method, sampler, variance)
+        way = (method, sampler, variance, calibrated)
+        choice = answers.Choice(n_samples, random_state, *way)
         found = answers.quantiles(self, panel, choice, levels)
         return panel.label(found, "quantile", levels)
 
@@ -504,7 +523,7 @@ class EDDPMImputer(OneToOneFeatureMixin, TransformerMixin, ChoosesSampling):  # 
         NotFittedError, InputError
             As in `transform`.
         """
-        from tsimpute.answers import hidden_crps
+        from tsimpute.exam import hidden_crps
 
         return -hidden_crps(self, self._read(X), hidden_fraction)
 

@@ -1,0 +1,84 @@
+"""Gaps: how long they are, how far the nearest reading is, and which features fail together."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from tsimpute.panel.cells import BoolArray
+
+IntArray = NDArray[np.int64]
+
+NOWHERE = 2**31  # rows to the nearest reading of a feature that has none
+
+
+def distance_to_observed(observed_mask: ArrayLike) -> IntArray:
+    """Rows from each cell to the nearest observed cell of its feature.
+
+    Parameters
+    ----------
+    observed_mask : array_like of bool, shape (L, K)
+        One series; True where a value is known.
+
+    Returns
+    -------
+    ndarray of int64, shape (L, K)
+        0 at observed cells, `NOWHERE` in features without any.
+    """
+    observed = np.asarray(observed_mask, dtype=bool)
+    before, after = _neighbours(observed, -NOWHERE, NOWHERE + len(observed))
+    rows = np.arange(len(observed))[:, None]
+    return np.asarray(np.minimum(np.minimum(rows - before, after - rows), NOWHERE))
+
+
+def gap_lengths(observed_mask: ArrayLike) -> IntArray:
+    """Rows of the gap that each missing cell lies in: of its feature, from reading to reading.
+
+    Parameters
+    ----------
+    observed_mask : array_like of bool, shape (L, K)
+        One series; True where a value is known.
+
+    Returns
+    -------
+    ndarray of int64, shape (L, K)
+        0 at observed cells; a gap at an end of the series ends there.
+    """
+    observed = np.asarray(observed_mask, dtype=bool)
+    before, after = _neighbours(observed, -1, len(observed))
+    return np.where(observed, 0, after - before - 1)
+
+
+def outages(observed_mask: ArrayLike) -> tuple[IntArray, BoolArray]:
+    """Gaps of a series; features that are missing over exactly the same rows are one outage.
+
+    Parameters
+    ----------
+    observed_mask : array_like of bool, shape (L, K)
+        One series; True where a value is known.
+
+    Returns
+    -------
+    n_rows : ndarray of int64, shape (n,)
+        How long each outage lasts.
+    features : ndarray of bool, shape (n, K)
+        True at the features that it takes.
+    """
+    missing = np.pad(~np.asarray(observed_mask, dtype=bool), ((1, 1), (0, 0)))
+    edges = np.diff(missing.astype(np.int8), axis=0).T  # (K, L + 1)
+    feature, start = np.nonzero(edges == 1)
+    stop = np.nonzero(edges == -1)[1]
+    rows, place = np.unique(np.stack([start, stop], axis=1), axis=0, return_inverse=True)
+    together = np.zeros((len(rows), len(edges)), dtype=bool)
+    together[place.ravel(), feature] = True
+    return rows[:, 1] - rows[:, 0], together
+
+
+def _neighbours(
+    observed: BoolArray, none_before: int, none_after: int
+) -> tuple[IntArray, IntArray]:
+    """Row of the nearest observed cell at or above, and at or below, each cell (L, K)."""
+    rows = np.arange(len(observed), dtype=np.int64)[:, None]
+    before = np.maximum.accumulate(np.where(observed, rows, none_before), axis=0)
+    after = np.minimum.accumulate(np.where(observed, rows, none_after)[::-1], axis=0)[::-1]
+    return before, after
