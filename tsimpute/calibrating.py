@@ -60,13 +60,14 @@ def with_calibration(imputer: Fitted, panel: Panel, hiding: Hiding) -> FittedMod
     model, left = imputer.model_, hiding.max_windows
     exams: list[Exam] = []
     raw: list[FloatArray] = []
-    while left > 0 and len(exams) < MOST_ROUNDS:
-        n = len(exams)
+    for n in range(MOST_ROUNDS):
         exam = replace(hiding, max_windows=left).exam(imputer, panel, 4, n)
         choice = Choice(random_state=(hiding.seed + n) % 2**32, calibrated=False)
         raw.append(cell_quantiles(imputer, exam.given, exam.target_masks, choice, GRID))
         exams.append(exam)
         left -= exam.n_windows
+        if left < 1:
+            break
     factors, n_cells = fit_factors(
         np.concatenate(raw, axis=1),
         np.concatenate([exam.truth for exam in exams]),
