@@ -73,6 +73,7 @@ def with_calibration(imputer: Fitted, panel: Panel, hiding: Hiding) -> FittedMod
         np.concatenate([exam.truth for exam in exams]),
         np.concatenate([exam.features for exam in exams]),
         np.concatenate([exam.group_of(exam.distances) for exam in exams]),
+        np.concatenate([n * 2**40 + exam.gap_numbers for n, exam in enumerate(exams)]),
         (model.n_features, len(exams[0].first_rows)),
     )
     way = way_for(imputer, Choice())

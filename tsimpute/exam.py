@@ -24,7 +24,7 @@ from tsimpute.inference import (
 from tsimpute.methods import known_name
 from tsimpute.model import FittedModel
 from tsimpute.panel.core import Panel
-from tsimpute.panel.gaps import distance_to_observed, gap_lengths
+from tsimpute.panel.gaps import distance_to_observed, gap_lengths, gap_numbers
 from tsimpute.panel.hiding import PATTERNS, hide_cells
 from tsimpute.panel.windows import window_starts
 from tsimpute.readout import head_reader, quantile_reader, read_cells
@@ -124,6 +124,15 @@ class Exam:
     def gaps(self) -> IntArray:
         """Rows of the gap that each hidden cell lies in, (n_hidden,)."""
         return self.at_hidden([gap_lengths(~np.isnan(values)) for values in self.given])
+
+    @cached_property
+    def gap_numbers(self) -> IntArray:
+        """The same number for hidden cells of one gap, another for each other gap, (n_hidden,)."""
+        first, numbers = 0, []
+        for values in self.given:
+            numbers.append(first + gap_numbers(~np.isnan(values)))
+            first += (len(values) + 1) * values.shape[1]
+        return self.at_hidden(numbers)
 
     def at_hidden(self, numbers: Sequence[NDArray[Any]]) -> NDArray[Any]:
         """Of arrays (n_times_i, K), one per series, what stands at hidden cells, (n_hidden,)."""

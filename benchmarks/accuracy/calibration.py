@@ -47,12 +47,13 @@ FILE = RESULTS / "calibration.csv"
 SETS = ("healthcare-head", "ett", "weather", "air-quality", "healthcare")
 PATTERNS = ("point", "block")
 KEY = ["data", "pattern", "calibration", "by", "group", "level", "n_samples", "test_size", "seed"]
-KEY += ["train_seconds"]
+KEY += ["windows", "train_seconds"]
 LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 ENDS = [round((1 + sign * level) / 2, 12) for level in LEVELS for sign in (-1, 1)]
 ASKED = with_grid(ENDS)
 SMALL = {"channels": 32, "layers": 2, "heads": 4, "kept_steps": 5, "validation_fraction": 0.2}
 WHOLE = 10**9  # windows: all of the test data
+CHEAP = 8  # so many more stays and windows for the marginal head, which takes one evaluation
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ def healthcare(options: argparse.Namespace, head: bool) -> Set:
     grid = imputer.model_.schedule.respaced(LEARNED_PLACES[3])
     imputer.model_ = replace(imputer.model_, grid=grid)
     imputer.set_params(method="head" if head else "samples", variance="crps", overlap=0.0)
-    n = options.stays * (8 if head else 1)  # the head is cheap
+    n = options.stays * (CHEAP if head else 1)
     validation = healthcare_split(len(data.values), 0).validation
     return Set(imputer, *(stays(data.values[some[:n]]) for some in (validation, data.test)))
 
@@ -125,10 +126,12 @@ def make(name: str, options: argparse.Namespace) -> Set:
     return in_time(name, load_ett() if name == "ett" else load_weather(), options)
 
 
-def calibrations(some: Set, given: Panel, options: argparse.Namespace) -> dict[str, Calibration]:
+def calibrations(
+    some: Set, given: Panel, windows: int, options: argparse.Namespace
+) -> dict[str, Calibration]:
     """What is learned from held-out data, and from the test data with their hidden cells gone."""
     learned = {"held out": some.held_out, "to fill": given}
-    hiding = Hiding(options.seed, max_windows=options.windows)
+    hiding = Hiding(options.seed, max_windows=windows)
     return {
         kind: with_calibration(some.imputer, panel, hiding).calibration
         for kind, panel in learned.items()
@@ -171,6 +174,8 @@ def run(name: str, options: argparse.Namespace) -> None:
     """All rows of one set."""
     size = options.stays if name.startswith("healthcare") else options.rows
     asked = {"data": name, "n_samples": options.samples, "test_size": size, "seed": options.seed}
+    windows = options.windows * (CHEAP if name == "healthcare-head" else 1)
+    asked |= {"windows": windows}
     asked |= {"train_seconds": 0 if name.startswith("healthcare") else options.train_seconds}
     wanted = [p for p in PATTERNS if not has_row(FILE, asked | {"pattern": p})]
     if not wanted:
@@ -183,7 +188,7 @@ def run(name: str, options: argparse.Namespace) -> None:
             np.where(target, np.nan, values)
             for values, target in zip(some.test.values, exam.target_masks, strict=True)
         ]
-        learned = calibrations(some, replace(some.test, values=tuple(given)), options)
+        learned = calibrations(some, replace(some.test, values=tuple(given)), windows, options)
         stem = "-".join(str(value) for value in (*asked.values(), pattern))
         file = CACHE / "calibration" / f"raw-{stem}.npz"
         raw = raw_quantiles(name, some.imputer, exam, file)
@@ -215,8 +220,8 @@ def draw(path: Path) -> None:
     axes = figure.subplots(len(PATTERNS), len(names), squeeze=False)
     for (row, pattern), (column, name) in product(enumerate(PATTERNS), enumerate(names)):
         part = table[(table["data"] == name) & (table["pattern"] == pattern) & (table["n"] >= 100)]
-        ax = plot_reliability(part, ax=axes[row, column])
-        ax.set_title(f"{name}, {pattern}")
+        if len(part):
+            plot_reliability(part, ax=axes[row, column]).set_title(f"{name}, {pattern}")
     figure.savefig(path, dpi=110)
 
 

@@ -40,7 +40,7 @@ def _calibration(factors, firsts=(1,)):
 def test_known_factor_where_the_spread_is_wrong_by_a_known_ratio(rng):
     raw, truth = _gaussian(2.0, 40_000, rng)
     zeros = np.zeros(len(truth), dtype=int)
-    factors, counts = fit_factors(raw, truth, zeros, zeros, (1, 1))
+    factors, counts = fit_factors(raw, truth, zeros, zeros, np.arange(len(truth)), (1, 1))
     assert counts.tolist() == [[40_000]]
     assert factors[0, 0, MIDDLE] == 1
     inner = [GRID.index(level) for level in (0.05, 0.25, 0.75, 0.95)]
@@ -52,7 +52,7 @@ def test_levels_are_widened_and_narrowed_each_by_itself(rng):
     n = 20_000
     raw = np.repeat(np.array(GRID)[:, None] * 4 - 2, n, axis=1)
     zeros = np.zeros(n, dtype=int)
-    factors, _ = fit_factors(raw, rng.normal(size=n), zeros, zeros, (1, 1))
+    factors, _ = fit_factors(raw, rng.normal(size=n), zeros, zeros, np.arange(n), (1, 1))
     calibration = _calibration(factors)
     fresh = rng.normal(size=n)
     assert factors[0, 0, GRID.index(0.75)] < 0.8 < 1.2 < factors[0, 0, GRID.index(0.995)]
@@ -70,7 +70,7 @@ def test_coverage_holds_in_each_feature_and_distance(rng):
     scale = np.array([[0.4, 1.0, 2.5], [1.5, 0.7, 1.0]])
     features, groups = rng.integers(2, size=n), rng.integers(3, size=n)
     raw, truth = _gaussian(scale[features, groups], n, rng)
-    factors, counts = fit_factors(raw, truth, features, groups, (2, 3))
+    factors, counts = fit_factors(raw, truth, features, groups, np.arange(n), (2, 3))
     assert counts.sum() == n and counts.shape == (2, 3)
     ends = [0.05, 0.95]
     asked = with_grid(ends)
@@ -86,13 +86,13 @@ def test_coverage_holds_in_each_feature_and_distance(rng):
 def test_the_conformal_rank_is_that_of_one_more_cell():
     """Of 19 scores 1 … 19 the quantile .95 is the 19th, and .9 the 18th: (n + 1) p."""
     scores = np.tile(np.arange(1.0, 20), (len(GRID), 1))
-    found = conformal_factors(scores)
+    found = conformal_factors(scores, 19)
     assert found[GRID.index(0.95)] == 19
     assert found[GRID.index(0.9)] == 18
     assert found[GRID.index(0.1)] == 18  # below the median: 1 - level
     assert found[GRID.index(0.995)] == 19  # beyond what 19 cells can tell: the largest
     assert found[MIDDLE] == 1
-    assert (conformal_factors(-scores)[:MIDDLE] == LEAST_FACTOR).all()
+    assert (conformal_factors(-scores, 19)[:MIDDLE] == LEAST_FACTOR).all()
 
 
 @pytest.mark.parametrize("n", [19, 39, 199])
@@ -102,7 +102,7 @@ def test_coverage_by_ranks_is_guaranteed_for_few_cells_too(n, rng):
     place = GRID.index(0.95)
     for _ in range(2000):
         scores = rng.standard_t(3, size=(1, n + 1))
-        hits.append(scores[0, -1] <= conformal_factors(np.tile(scores[:, :-1], (25, 1)))[place])
+        hits.append(scores[0, -1] <= conformal_factors(np.tile(scores[:, :-1], (25, 1)), n)[place])
     assert np.mean(hits) > 0.95 - 3 * (0.95 * 0.05 / 2000) ** 0.5
 
 
@@ -112,7 +112,7 @@ def test_few_cells_are_drawn_towards_all_cells_and_none_take_the_product_of_both
     features[features & groups == 1] = 0  # feature 1 is never seen in group 1
     scale = np.where(features == 0, 1.0, 2.0) * np.where(groups == 0, 1.0, 0.5)
     raw, truth = _gaussian(scale, n, rng)
-    factors, counts = fit_factors(raw, truth, features, groups, (3, 2))
+    factors, counts = fit_factors(raw, truth, features, groups, np.arange(n), (3, 2))
     place = GRID.index(0.9)
     assert counts[1, 1] == 0 and counts[2].sum() == 0
     assert factors[1, 0, place] == pytest.approx(0.5, abs=0.05)
@@ -120,14 +120,28 @@ def test_few_cells_are_drawn_towards_all_cells_and_none_take_the_product_of_both
     parts = [np.quantile(scores[c], 0.9) for c in (features == 1, groups == 1, groups >= 0)]
     assert factors[1, 1, place] == pytest.approx(parts[0] * parts[1] / parts[2], rel=0.02)
     few = slice(0, 3)
-    rough, _ = fit_factors(raw[:, few], truth[few], features[few], groups[few], (3, 2))
+    own = raw[:, few], truth[few], features[few], groups[few]
+    rough, _ = fit_factors(*own, np.arange(3), (3, 2))
     assert (np.abs(np.log(rough[..., [0, -1]])) < 0.5).all()  # next to nothing is known there
+
+
+def test_cells_of_one_gap_count_once(rng):
+    """A gap of ten cells that are wrong together tells no more than a single cell."""
+    raw, truth = _gaussian(0.2, 40, rng)
+    zeros, each = np.zeros(400, dtype=int), np.arange(40)
+    single, _ = fit_factors(raw, truth, zeros[:40], zeros[:40], each, (1, 1))
+    long = np.repeat(raw, 10, axis=1), np.repeat(truth, 10), zeros, zeros
+    together, counts = fit_factors(*long, np.repeat(each, 10), (1, 1))
+    np.testing.assert_allclose(together, single, rtol=0.05)
+    apart, _ = fit_factors(*long, np.arange(400), (1, 1))
+    assert counts.tolist() == [[400]]
+    assert np.log(apart).sum() > 1.3 * np.log(together).sum()  # nearer to what is true, 5
 
 
 def test_no_cell_is_an_error():
     nothing = np.zeros(0, dtype=int)
     with pytest.raises(InputError, match="got no cell"):
-        fit_factors(np.zeros((25, 0)), np.zeros(0), nothing, nothing, (1, 1))
+        fit_factors(np.zeros((25, 0)), np.zeros(0), nothing, nothing, nothing, (1, 1))
 
 
 levels = st.lists(st.floats(0.0005, 0.9995), min_size=1, max_size=8)

@@ -7,7 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from tsimpute.panel.gaps import NOWHERE, distance_to_observed, gap_lengths, outages
+from tsimpute.panel.gaps import (
+    NOWHERE,
+    distance_to_observed,
+    gap_lengths,
+    gap_numbers,
+    outages,
+)
 
 masks = arrays(bool, array_shapes(min_dims=2, max_dims=2, max_side=9), elements=st.booleans())
 
@@ -47,6 +53,16 @@ def test_they_equal_brute_force(seen):
         assert distances[row, feature] == near
         before, after = [-1, *known[known < row]][-1], [*known[known > row], len(seen)][0]
         assert lengths[row, feature] == (0 if seen[row, feature] else after - before - 1)
+
+
+@settings(max_examples=50, deadline=None)
+@given(masks)
+def test_gaps_have_numbers_of_their_own(seen):
+    numbers, lengths = gap_numbers(seen)[~seen], gap_lengths(seen)[~seen]
+    found, n_cells = np.unique(numbers, return_counts=True)
+    assert len(found) == outages(seen)[1].sum()
+    np.testing.assert_array_equal(lengths, n_cells[np.searchsorted(found, numbers)])
+    assert (numbers < (len(seen) + 1) * seen.shape[1]).all()
 
 
 @settings(max_examples=50, deadline=None)

@@ -27,7 +27,7 @@ GRID = (0.005, 0.01, 0.025, *CRPS_LEVELS, 0.975, 0.99, 0.995)
 _LEVELS = np.array(GRID)
 _MEDIAN = GRID.index(0.5)
 _TAIL = np.minimum(_LEVELS, 1 - _LEVELS)  # share of the cells beyond each level
-PRIOR_CELLS = 10.0  # beyond a level: so many count as much as what the wider group says
+PRIOR_GAPS = 5.0  # beyond a level: so many count as much as what the wider group says
 LEAST_FACTOR = 0.01
 FLOOR = 1e-3  # least distance from the median, in standard deviations of a feature and a Gaussian
 
@@ -138,13 +138,19 @@ def distances_from_median(raw: FloatArray, levels: Sequence[float]) -> FloatArra
 
 
 def fit_factors(
-    raw: FloatArray, truth: FloatArray, features: IntArray, groups: IntArray, shape: tuple[int, int]
+    raw: FloatArray,
+    truth: FloatArray,
+    features: IntArray,
+    groups: IntArray,
+    gaps: IntArray,
+    shape: tuple[int, int],
 ) -> tuple[FloatArray, IntArray]:
     """Factors (K, n_distances, 25) and the numbers of cells (K, n_distances) behind them.
 
     A group with few cells is drawn towards a wider one: all cells towards factors of 1, features
     and distances towards all cells (a distance: towards the next smaller one), and a feature at a
-    distance towards the product of both.
+    distance towards the product of both. Cells of one gap go wrong together: what counts is the
+    number of gaps.
 
     Parameters
     ----------
@@ -152,8 +158,8 @@ def fit_factors(
         Predicted quantiles at the levels of `GRID`, in scaled units.
     truth : ndarray of float64, shape (n,)
         What the cells held.
-    features, groups : ndarray of int64, shape (n,)
-        Feature and group of distances of each cell.
+    features, groups, gaps : ndarray of int64, shape (n,)
+        Feature and group of distances of each cell; a number for each gap.
     shape : (K, n_distances)
 
     Raises
@@ -166,55 +172,60 @@ def fit_factors(
     n_features, n_groups = shape
     signed = np.sign(_LEVELS - 0.5)[:, None] * (truth - raw[_MEDIAN])
     scores = signed / np.where(_LEVELS == 0.5, 1.0, distances_from_median(raw, GRID).T).T
-    overall = _drawn_to(np.ones(len(GRID)), scores)
-    by_feature = _by_group(scores, features, np.tile(overall, (n_features, 1)))
+    overall = _drawn_to(np.ones(len(GRID)), scores, gaps)
+    by_feature = _by_group(scores, gaps, features, np.tile(overall, (n_features, 1)))
     by_distance, prior = [], overall
     for group in range(n_groups):
-        prior = _drawn_to(prior, scores[:, groups == group])
+        prior = _drawn_to(prior, scores[:, groups == group], gaps[groups == group])
         by_distance.append(prior)
     both = by_feature[:, None] * np.array(by_distance) / overall
     cell = features * n_groups + groups
-    factors = _by_group(scores, cell, both.reshape(-1, len(GRID)))
+    factors = _by_group(scores, gaps, cell, both.reshape(-1, len(GRID)))
     counts = np.bincount(cell, minlength=n_features * n_groups)
     return factors.reshape(n_features, n_groups, len(GRID)), counts.reshape(shape)
 
 
-def _by_group(scores: FloatArray, groups: IntArray, priors: FloatArray) -> FloatArray:
+def _by_group(
+    scores: FloatArray, gaps: IntArray, groups: IntArray, priors: FloatArray
+) -> FloatArray:
     """Factors (n_groups, 25) of groups of cells, each drawn to its prior (n_groups, 25)."""
     order = np.argsort(groups, kind="stable")
     stops = np.cumsum(np.bincount(groups, minlength=len(priors)))
-    cells = np.split(order, stops[:-1])
-    return np.array([_drawn_to(p, scores[:, own]) for p, own in zip(priors, cells, strict=True)])
+    cells = zip(priors, np.split(order, stops[:-1]), strict=True)
+    return np.array([_drawn_to(prior, scores[:, own], gaps[own]) for prior, own in cells])
 
 
-def _drawn_to(prior: FloatArray, scores: FloatArray) -> FloatArray:
+def _drawn_to(prior: FloatArray, scores: FloatArray, gaps: IntArray) -> FloatArray:
     """Conformal factors (25,) between those of the scores (25, n) and the prior, in logarithms."""
-    n_beyond = scores.shape[1] * _TAIL
-    if not scores.size:
+    n_gaps = len(np.unique(gaps))
+    if n_gaps == 0:
         return prior
-    share = n_beyond / (n_beyond + PRIOR_CELLS)
-    own = conformal_factors(scores)
+    share = n_gaps * _TAIL / (n_gaps * _TAIL + PRIOR_GAPS)
+    own = conformal_factors(scores, n_gaps)
     return np.asarray(np.exp(share * np.log(own) + (1 - share) * np.log(prior)))
 
 
-def conformal_factors(scores: ArrayLike) -> FloatArray:
-    """Factor of each level: the ceil((n + 1) p)-th smallest of its n scores, 1 at the median.
+def conformal_factors(scores: ArrayLike, n_gaps: int) -> FloatArray:
+    """Factor of each level: the smallest score that a share p (n_gaps + 1) / n_gaps is not above.
 
     Parameters
     ----------
     scores : array_like of float, shape (25, n)
         Signed distances of the truth from the median, outwards, in those of the quantile.
+    n_gaps : int
+        Gaps that the n cells lie in. If each is a cell, the ranks are ceil((n + 1) p).
 
     Returns
     -------
     ndarray of float64, shape (25,)
-        At least `LEAST_FACTOR`. p is the level, or 1 minus it below the median; where the rank
-        is beyond n, the largest score.
+        At least `LEAST_FACTOR`; 1 at the median. p is the level, or 1 minus it below the median;
+        where the rank is beyond n, the largest score.
     """
     ordered = np.sort(np.asarray(scores, dtype=np.float64), axis=1)
     n = ordered.shape[1]
-    rank = np.minimum(np.ceil((n + 1) * (1 - _TAIL) - 1e-9).astype(np.int64), n)
-    found: FloatArray = np.maximum(ordered[np.arange(len(GRID)), rank - 1], LEAST_FACTOR)
+    rank = np.ceil(n * (1 - _TAIL) * (n_gaps + 1) / n_gaps - 1e-9).astype(np.int64)
+    best = ordered[np.arange(len(GRID)), np.minimum(rank, n) - 1]
+    found: FloatArray = np.maximum(best, LEAST_FACTOR)
     found[_MEDIAN] = 1.0
     return found
 

@@ -49,6 +49,24 @@ def gap_lengths(observed_mask: ArrayLike) -> IntArray:
     return np.where(observed, 0, after - before - 1)
 
 
+def gap_numbers(observed_mask: ArrayLike) -> IntArray:
+    """A number for each cell that the missing cells of one gap, and no others, have in common.
+
+    Parameters
+    ----------
+    observed_mask : array_like of bool, shape (L, K)
+        One series; True where a value is known.
+
+    Returns
+    -------
+    ndarray of int64, shape (L, K)
+        0 to (L + 1) K - 1; meaningless at observed cells.
+    """
+    observed = np.asarray(observed_mask, dtype=bool)
+    before, _ = _neighbours(observed, -1, len(observed))
+    return np.asarray((before + 1) * observed.shape[1] + np.arange(observed.shape[1]))
+
+
 def outages(observed_mask: ArrayLike) -> tuple[IntArray, BoolArray]:
     """Gaps of a series; features that are missing over exactly the same rows are one outage.
 

@@ -67,8 +67,8 @@ def plot_reliability(
     for kind, (label, colour, marker) in _LOOKS.items():
         line = overall[overall["calibrated"] == kind].sort_values("level")
         if len(line):
-            style = {"color": colour, "marker": marker, "linewidth": 1.8, "label": label}
-            ax.plot(line["level"], line["coverage"], **style)
+            (drawn,) = ax.plot(line["level"], line["coverage"], color=colour, linewidth=1.8)
+            drawn.set(marker=marker, label=label)
     ax.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
     ax.set(xlabel="nominal coverage of the interval", ylabel="hidden cells inside")
     ax.legend(frameon=False, loc="upper left")
