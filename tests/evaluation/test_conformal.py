@@ -135,7 +135,8 @@ def test_cells_of_one_gap_count_once(rng):
     np.testing.assert_allclose(together, single, rtol=0.05)
     apart, _ = fit_factors(*long, np.arange(400), (1, 1))
     assert counts.tolist() == [[400]]
-    assert np.log(apart).sum() > 1.3 * np.log(together).sum()  # nearer to what is true, 5
+    tails = np.log(apart)[..., [0, -1]], np.log(together)[..., [0, -1]]
+    assert (tails[0] > 3 * tails[1]).all()  # nearer to what is true, 5
 
 
 def test_no_cell_is_an_error():
