@@ -42,6 +42,7 @@ LAYERS = (
     ),
     ("methods", "heads", "prepared", "inference", "readout", "batching", "answers", "finishing"),
     ("exam", "respacing", "exploration", "provenance", "identity", "widths", "width_search"),
+    ("calibrating", "selfcheck"),
     ("imputer",),
     ("persistence", "parallel", "plotting", "datasets"),
     ("client", "cli", "demo", "__main__"),

@@ -9,9 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tsimpute.denoiser.quantile_function import interpolation_matrix
+from tsimpute.evaluation.conformal import Calibration, with_grid
 from tsimpute.evaluation.metrics import lower_median
 from tsimpute.evaluation.mixture import mixture_quantiles
 from tsimpute.inference import Stretch
+from tsimpute.panel.gaps import distance_to_observed
 
 FloatArray = NDArray[np.float64]
 Read = Callable[[Stretch], NDArray[np.floating]]
@@ -34,8 +36,8 @@ def lay_out(
     n : int
         Numbers for each cell.
     read : callable
-        From a stretch of holes alone, whose arrays are (S, n_holes), to scaled values
-        (n, n_holes).
+        From a stretch of holes alone, whose arrays are (S, n_holes) and whose `cell_mask` says
+        where they are, to scaled values (n, n_holes).
     unscale : callable
         From scaled values to the user's units.
     """
@@ -52,16 +54,25 @@ def lay_out(
 def at_cells(part: Stretch, cells: NDArray[np.bool_]) -> Stretch:
     """The same stretch with nothing but some of its cells, (S, n_cells)."""
     deviations = None if part.deviations is None else part.deviations[:, cells]
-    return replace(part, samples=part.samples[:, cells], deviations=deviations)
+    samples = part.samples[:, cells]
+    return replace(part, samples=samples, deviations=deviations, cell_mask=cells)
 
 
 def joined(parts: Sequence[Stretch]) -> Stretch:
     """Cells (S, n_cells) of several stretches, one after the other, as if of the first."""
     samples = np.concatenate([part.samples for part in parts], axis=1)
     spreads = [part.deviations for part in parts if part.deviations is not None]
-    return replace(
-        parts[0], samples=samples, deviations=np.concatenate(spreads, axis=1) if spreads else None
-    )
+    deviations = np.concatenate(spreads, axis=1) if spreads else None
+    return replace(parts[0], samples=samples, deviations=deviations, cell_mask=None)
+
+
+def read_cells(
+    stretches: Iterable[Stretch], wanted: Sequence[NDArray[np.bool_]], read: Read
+) -> FloatArray:
+    """What is read at wanted holes, (n, n_wanted), in order of series, rows and features."""
+    rows = ((part, wanted[part.series][part.start : part.stop]) for part in stretches)
+    parts = [read(at_cells(part, cells)) for part, cells in rows]
+    return np.asarray(np.concatenate(parts, axis=1), dtype=np.float64)
 
 
 def read_samples(part: Stretch) -> NDArray[np.floating]:
@@ -91,3 +102,39 @@ def head_reader(known: Sequence[float], levels: Sequence[float]) -> Read:
     """Quantiles from those at the marginal head's levels."""
     weights = interpolation_matrix(known, levels)
     return lambda part: np.tensordot(weights, part.samples, axes=1)
+
+
+def calibrated_reader(
+    raw: Callable[[Sequence[float]], Read],
+    calibration: Calibration,
+    levels: Sequence[float],
+    series: Sequence[FloatArray],
+) -> Read:
+    """Quantiles, calibrated by feature and by distance to the nearest observed cell.
+
+    Parameters
+    ----------
+    raw : callable
+        Makes the reader of uncalibrated quantiles at ascending levels.
+    calibration : Calibration
+    levels : sequence of float
+    series : sequence of ndarray (n_times_i, K)
+        NaN where missing.
+    """
+    asked = with_grid(levels)
+    read_raw = raw(asked)
+    groups = [cell_groups(calibration, ~np.isnan(values)) for values in series]
+
+    def read(part: Stretch) -> NDArray[np.floating]:
+        assert part.cell_mask is not None
+        group = groups[part.series][part.start : part.stop][part.cell_mask]
+        factors = calibration.factors[np.nonzero(part.cell_mask)[1], group]
+        return calibration.apply(np.asarray(read_raw(part)), asked, levels, factors)
+
+    return read
+
+
+def cell_groups(calibration: Calibration, observed_mask: NDArray[np.bool_]) -> NDArray[np.int8]:
+    """Group of distances of every cell of a series (L, K)."""
+    distances = distance_to_observed(observed_mask)
+    return calibration.group_of(distances).astype(np.int8)
