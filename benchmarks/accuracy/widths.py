@@ -24,6 +24,7 @@ from __future__ import annotations
 import argparse
 import copy
 import time
+from ast import literal_eval
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -88,8 +89,13 @@ def references(data: Data, options: argparse.Namespace) -> dict[str, EDDPMImpute
 
 def search(
     whole: EDDPMImputer, weight: float, data: Data, options: argparse.Namespace
-) -> tuple[tuple[int, ...], pd.DataFrame]:
+) -> tuple[int, ...]:
     """The strategy for one weight of operations; scores are shared by all weights."""
+    size = f"{options.population}x{options.generations}-{search_name(options)}"
+    file = folder(options) / f"search-{weight:g}-{size}{'-no-skip' * options.no_skip}.csv"
+    if file.is_file():
+        table = pd.read_csv(file, converters={"widths": literal_eval})
+        return tuple(table.loc[table["chosen"], "widths"].item())
     held = data.values[data.train[-options.held :]]
     imputer = copy.deepcopy(whole).set_params(verbose=1)
     imputer.search_widths(
@@ -105,7 +111,8 @@ def search(
         checkpoint=folder(options) / f"scores-{search_name(options)}.json",
     )
     table = imputer.width_search_
-    return table.loc[table["chosen"], "widths"].item(), table
+    table.to_csv(file, index=False)
+    return tuple(table.loc[table["chosen"], "widths"].item())
 
 
 def search_name(options: argparse.Namespace) -> str:
@@ -132,9 +139,7 @@ def contestants(data: Data, options: argparse.Namespace) -> dict[tuple[str, floa
     found = {(kind, 0.0): model for kind, model in references(data, options).items()}
     whole = found["whole", 0.0]
     for weight in options.flops_weights:
-        strategy, table = search(whole, weight, data, options)
-        name = f"width_search-{options.kept}-{weight:g}{'-no-skip' * options.no_skip}.csv"
-        table.to_csv(folder(options) / name, index=False)
+        strategy = search(whole, weight, data, options)
         print(f"weight {weight:g}: widths {strategy}, cleanest step first", flush=True)
         found["strategy", weight] = with_widths(whole, strategy, data, options)
         kept = tuple(8 if width else 0 for width in strategy)

@@ -44,7 +44,7 @@ def plot_step_widths(
     axes.bar(kept.index, kept["width"], width=0.85, color=BLUE)
     axes.axhline(EIGHTHS, color=GREY, linewidth=1.2, zorder=0)
     for step, width in kept["width"].items():
-        axes.annotate(f"{width}/8", (step, width), ha="center", va="bottom", fontsize=9)
+        axes.annotate(str(width), (step, width), ha="center", va="bottom", fontsize=9)
     n_steps = len(step_schedule)
     axes.set(xlabel="diffusion step", ylabel="width, eighths of the channels")
     axes.set(xlim=(-0.6, n_steps - 0.4), ylim=(0, EIGHTHS + 0.8), yticks=range(0, EIGHTHS + 1, 2))
