@@ -212,7 +212,9 @@ def _warm_up(imputer: EDDPMImputer) -> Cost:
 
     def seconds(n_samples: int) -> float:
         begun = time.perf_counter()
-        found = imputer.predict_quantiles(frame, n_samples=n_samples, method="samples")
+        found = imputer.predict_quantiles(  # uncalibrated: a calibration may be the head's
+            frame, n_samples=n_samples, method="samples", calibrated=False
+        )
         if not is_sound(found.values, imputer):
             raise ValueError("the warm-up gave numbers that are not finite")
         return time.perf_counter() - begun

@@ -220,7 +220,10 @@ def test_learning_beats_not_learning() -> None:
 def test_step_schedule_history_and_prune() -> None:
     imputer = EDDPMImputer(**TINY).fit(wave())
     schedule = imputer.step_schedule_
-    assert list(schedule.columns) == ["keep_prob", "kept", "alpha_bar", "width"] and len(schedule) == 10
+    assert (
+        list(schedule.columns) == ["keep_prob", "kept", "alpha_bar", "width"]
+        and len(schedule) == 10
+    )
     assert schedule["kept"].sum() == 3 and schedule["keep_prob"].between(0, 1).all()
     assert (schedule["alpha_bar"].diff().dropna() < 0).all()
     assert list(imputer.history_["epoch"]) == [0, 1]

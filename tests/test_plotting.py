@@ -172,6 +172,41 @@ def test_step_importance_is_a_bar_in_per_cent_at_each_step():
         plotting.plot_step_importance(pd.DataFrame({"step": [1]}))
 
 
+def _report() -> pd.DataFrame:
+    rows = [
+        {
+            "by": by,
+            "group": group,
+            "level": level,
+            "calibrated": kind,
+            "coverage": level + 0.1 * kind,
+        }
+        for by, group in (("all", "all"), ("feature", "a"), ("feature", "b"), ("distance", "1"))
+        for kind in (False, True)
+        for level in (0.9, 0.5)
+    ]
+    return pd.DataFrame(rows)
+
+
+def test_reliability_has_a_line_before_and_after_and_one_for_each_feature(tmp_path):
+    from matplotlib.figure import Figure
+
+    given = Figure().add_subplot()
+    assert plotting.plot_reliability(_report(), ax=given) is given
+    assert _labels(given) == ["features", "as predicted", "calibrated"]
+    lines = {line.get_label(): line for line in given.get_lines()}
+    assert lines["as predicted"].get_xdata().tolist() == [0.5, 0.9]
+    np.testing.assert_allclose(lines["calibrated"].get_ydata(), [0.6, 1.0])
+    assert len(given.get_lines()) == 5  # the diagonal, two features, two lines over all
+    path = tmp_path / "picture.png"
+    raw = plotting.plot_reliability(_report().query("not calibrated"), path=path)
+    assert _labels(raw) == ["features", "as predicted"] and path.stat().st_size > 1000
+    with pytest.raises(InputError, match=r"expected also \['coverage'\]"):
+        plotting.plot_reliability(_report().drop(columns="coverage"))
+    with pytest.raises(InputError, match="no row with by='all'"):
+        plotting.plot_reliability(_report().query("by == 'feature'"))
+
+
 def test_no_global_figure_is_left(schedule):
     plotting.plot_step_schedule(schedule)
     pyplot = sys.modules.get("matplotlib.pyplot")

@@ -1,9 +1,10 @@
-"""What a fitted imputer answers: medians, samples, quantiles, and its own score."""
+"""What a fitted imputer answers: medians, samples and quantiles."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from sklearn.utils import check_random_state
 
 from tsimpute.errors import InputError
-from tsimpute.evaluation.metrics import CRPS_LEVELS, quantile_crps_from_quantiles
+from tsimpute.evaluation.conformal import Calibration
 from tsimpute.finishing import FittedRules, finish_for
 from tsimpute.inference import (
     SamplingPlan,
@@ -20,20 +21,22 @@ from tsimpute.inference import (
     hole_windows,
     sample_holes,
 )
-from tsimpute.methods import SAMPLER_NAMES, VARIANCES, known_name, method_for
+from tsimpute.methods import FITTED_SAMPLERS, SAMPLER_NAMES, VARIANCES, known_name, method_for
 from tsimpute.model import FittedModel, resolve_device
 from tsimpute.panel.core import Panel
-from tsimpute.panel.missingness import hide_points
 from tsimpute.readout import (
     Read,
+    calibrated_reader,
     head_reader,
     lay_out,
     quantile_reader,
+    read_cells,
     read_median,
     read_samples,
 )
 
 FloatArray = NDArray[np.float64]
+BoolArray = NDArray[np.bool_]
 METHODS = ("samples", "head")
 STARTS = ("noise", "marginals")
 
@@ -48,19 +51,24 @@ class Fitted(FittedRules, Protocol):
     antithetic: bool
     start: str
     method: str
+    calibrate: bool
     device: str
     verbose: int
 
 
 @dataclass(frozen=True)
 class Choice:
-    """What one call asks for; None stands for the imputer's own setting."""
+    """What one call asks for; None stands for the imputer's own setting.
+
+    Unless `calibrated` is False, quantiles of a calibrated model are calibrated.
+    """
 
     n_samples: int | None = None
     random_state: Any = None
     method: str | None = None
     sampler: str | None = None
     variance: str | None = None
+    calibrated: bool = True
 
 
 def check_choices(imputer: Fitted) -> None:
@@ -75,12 +83,23 @@ def check_choices(imputer: Fitted) -> None:
     known_name("variance", imputer.variance, VARIANCES)
     known_name("start", imputer.start, STARTS)
     known_name("method", imputer.method, METHODS)
+    names = {"method": imputer.method, "start": imputer.start, "sampler": imputer.sampler}
+    for name, later in (
+        ("method", ["head"]),
+        ("start", ["marginals"]),
+        ("sampler", FITTED_SAMPLERS),
+    ):
+        if imputer.calibrate and names[name] in later:
+            raise InputError(
+                f"calibrate=True cannot be used with {name}={names[name]!r}, which is learned "
+                f"after fit; fit with calibrate=False, and call fit_calibration(X) at last"
+            )
 
 
 def medians(imputer: Fitted, panel: Panel, choice: Choice) -> list[FloatArray]:
     """Filled series (n_times_i, K)."""
     if uses_head(imputer, choice):
-        arrays = _head_arrays(imputer, panel, [0.5])
+        arrays = _head_arrays(imputer, panel, 1, _marginal_reader(imputer, [0.5]))
     else:
         arrays = _sampled_arrays(imputer, panel, plan_for(imputer, choice), 1, read_median)
     return [values[0] for values in arrays]
@@ -101,8 +120,9 @@ def bands(
 ) -> list[FloatArray]:
     """The median that fills a hole, then quantiles: (1 + n_levels, n_times_i, K)."""
     if uses_head(imputer, choice):
-        return _head_arrays(imputer, panel, [0.5, *levels])
-    read_quantiles = quantile_reader(levels)
+        read_all = reader_for(imputer, choice, [0.5, *levels], panel.values)
+        return _head_arrays(imputer, panel, 1 + len(levels), read_all)
+    read_quantiles = reader_for(imputer, choice, levels, panel.values)
 
     def read(part: Stretch) -> NDArray[np.floating]:
         return np.concatenate([read_median(part), read_quantiles(part)])
@@ -114,36 +134,66 @@ def quantiles(
     imputer: Fitted, panel: Panel, choice: Choice, levels: Sequence[float]
 ) -> list[FloatArray]:
     """Quantiles (n_levels, n_times_i, K)."""
+    read = reader_for(imputer, choice, levels, panel.values)
     if uses_head(imputer, choice):
-        return _head_arrays(imputer, panel, levels)
-    plan = plan_for(imputer, choice)
-    return _sampled_arrays(imputer, panel, plan, len(levels), quantile_reader(levels))
+        return _head_arrays(imputer, panel, len(levels), read)
+    return _sampled_arrays(imputer, panel, plan_for(imputer, choice), len(levels), read)
 
 
-def hidden_crps(imputer: Fitted, panel: Panel, hidden_fraction: float) -> float:
-    """Normalised CRPS, in scaled units, on observed cells that are hidden for it."""
-    rng = np.random.default_rng([imputer.seed_, 2])
-    hidden = [hide_points(seen, hidden_fraction, rng) for seen in panel.observed_masks]
-    truth = [imputer.model_.scaler.transform(values) for values in panel.values]
-    given = [np.where(h, np.nan, t) for h, t in zip(hidden, truth, strict=True)]
-    found = scaled_quantiles(imputer, given, Choice(), CRPS_LEVELS)
-    marks = np.concatenate([q.reshape(len(CRPS_LEVELS), -1) for q in found], axis=1)
-    target = np.concatenate([h.ravel() for h in hidden])
-    flat_truth = np.concatenate([t.ravel() for t in truth])
-    return quantile_crps_from_quantiles(marks, CRPS_LEVELS, flat_truth, target)
-
-
-def scaled_quantiles(
-    imputer: Fitted, series: Sequence[FloatArray], choice: Choice, levels: Sequence[float]
-) -> list[FloatArray]:
-    """Quantiles (n_levels, n_times_i, K) of scaled series, in scaled units."""
+def cell_quantiles(
+    imputer: Fitted,
+    series: Sequence[FloatArray],
+    wanted: Sequence[BoolArray],
+    choice: Choice,
+    levels: Sequence[float],
+) -> FloatArray:
+    """Quantiles (n_levels, n_wanted) of wanted holes of scaled series, in scaled units."""
     if uses_head(imputer, choice):
-        stretches, read = _head_stretches(imputer, series), _marginal_reader(imputer, levels)
+        stretches = _head_stretches(imputer, series, wanted)
     else:
-        stretches = _stretches(imputer, series, plan_for(imputer, choice))
-        read = quantile_reader(levels)
-    low, high = (bound.numpy() for bound in imputer.model_.clamp_range())
-    return lay_out(series, stretches, len(levels), read, lambda scaled: scaled.clip(low, high))
+        stretches = _stretches(imputer, series, plan_for(imputer, choice), wanted)
+    return read_cells(stretches, wanted, reader_for(imputer, choice, levels, series))
+
+
+def reader_for(
+    imputer: Fitted, choice: Choice, levels: Sequence[float], series: Sequence[FloatArray]
+) -> Read:
+    """How quantiles of holes are read, calibrated where the model and the call want it.
+
+    Parameters
+    ----------
+    series : sequence of ndarray (n_times_i, K)
+        What the stretches to be read belong to, NaN where missing.
+    """
+    raw = quantile_reader
+    if uses_head(imputer, choice):
+        raw = partial(_marginal_reader, imputer)
+    calibration = calibration_for(imputer, choice)
+    if calibration is None:
+        return raw(levels)
+    return calibrated_reader(raw, calibration, levels, series)
+
+
+def way_for(imputer: Fitted, choice: Choice) -> dict[str, str]:
+    """How a call's quantiles are made: what a calibration of them depends on."""
+    if uses_head(imputer, choice):
+        return {"method": "head"}
+    sampler, variance = choice.sampler or imputer.sampler, choice.variance or imputer.variance
+    return {"method": "samples", "sampler": sampler, "variance": variance, "start": imputer.start}
+
+
+def calibration_for(imputer: Fitted, choice: Choice) -> Calibration | None:
+    """The model's calibration, if it has one and the call does not do without.
+
+    Raises
+    ------
+    InputError
+        If the calibration is that of another way to make quantiles.
+    """
+    calibration = imputer.model_.calibration if choice.calibrated else None
+    if calibration is not None:
+        calibration.check_way(way_for(imputer, choice))
+    return calibration
 
 
 def plan_for(imputer: Fitted, choice: Choice) -> SamplingPlan:
@@ -186,30 +236,34 @@ def in_user_units(model: FittedModel) -> Callable[[NDArray[np.floating]], FloatA
     return lambda scaled: model.scaler.inverse(scaled.clip(low, high))
 
 
-def _head_arrays(imputer: Fitted, panel: Panel, levels: Sequence[float]) -> list[FloatArray]:
+def _head_arrays(imputer: Fitted, panel: Panel, n: int, read: Read) -> list[FloatArray]:
     finish, scaler = finish_for(imputer, panel), imputer.model_.scaler
     scaled = [scaler.transform(values) for values in panel.values]
-    read = _marginal_reader(imputer, levels)
     stretches = _head_stretches(imputer, scaled)
     unscale = in_user_units(imputer.model_)
-    return finish.apply(lay_out(panel.values, stretches, len(levels), read, unscale))
+    return finish.apply(lay_out(panel.values, stretches, n, read, unscale))
 
 
 def _stretches(
-    imputer: Fitted, series: Sequence[FloatArray], plan: SamplingPlan
+    imputer: Fitted,
+    series: Sequence[FloatArray],
+    plan: SamplingPlan,
+    wanted: Sequence[BoolArray] | None = None,
 ) -> Iterator[Stretch]:
     from tqdm.auto import tqdm
 
     model = on_device(imputer)
-    n_steps = len(hole_windows(model, series, imputer.overlap)) * len(model.grid)
+    n_steps = len(hole_windows(model, series, imputer.overlap, wanted)) * len(model.grid)
     silent = imputer.verbose == 0 or n_steps == 0
     with tqdm(total=n_steps, desc="impute", unit="step", disable=silent) as bar:
-        yield from sample_holes(model, series, plan, bar.update)
+        yield from sample_holes(model, series, plan, bar.update, wanted)
 
 
-def _head_stretches(imputer: Fitted, series: Sequence[FloatArray]) -> Iterator[Stretch]:
-    model = on_device(imputer)
-    return head_quantiles(model, series, imputer.overlap, resolve_device(imputer.device))
+def _head_stretches(
+    imputer: Fitted, series: Sequence[FloatArray], wanted: Sequence[BoolArray] | None = None
+) -> Iterator[Stretch]:
+    model, device = on_device(imputer), resolve_device(imputer.device)
+    return head_quantiles(model, series, imputer.overlap, device, wanted)
 
 
 def on_device(imputer: Fitted) -> FittedModel:

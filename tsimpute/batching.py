@@ -12,7 +12,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tsimpute.answers import Choice, Fitted, in_user_units, on_device, plan_for, uses_head
+from tsimpute.answers import (
+    Choice,
+    Fitted,
+    in_user_units,
+    on_device,
+    plan_for,
+    reader_for,
+    uses_head,
+)
 from tsimpute.finishing import finish_for
 from tsimpute.inference import (
     Place,
@@ -27,7 +35,7 @@ from tsimpute.inference import (
 from tsimpute.model import FittedModel
 from tsimpute.panel.containers import read_panel
 from tsimpute.panel.core import Panel
-from tsimpute.readout import head_reader, lay_out, quantile_reader
+from tsimpute.readout import lay_out
 from tsimpute.samplers.protocol import DrawNoise
 from tsimpute.settings import checked_quantiles
 
@@ -110,13 +118,13 @@ def quantiles_together(
     series = [model.scaler.transform(v) for panel in panels for v in panel.values]
     owners = [(j, i) for j, panel in enumerate(panels) for i in range(panel.n_series)]
     plan = plan_for(imputer, choice)
+    readers = [
+        reader_for(imputer, choice, wanted, panel.values)
+        for wanted, panel in zip(levels, panels, strict=True)
+    ]
     if uses_head(imputer, choice):
-        assert model.marginals is not None
-        known = model.marginals.levels
-        readers = [head_reader(known, wanted) for wanted in levels]
         stretches = head_quantiles(model, series, plan.overlap, plan.device)
     else:
-        readers = [quantile_reader(wanted) for wanted in levels]
         seeds = [plan_for(imputer, Choice(random_state=q.random_state)).seed for q in questions]
         batch = _Batch(model, series, owners, seeds, questions, plan, on_step)
         stretches = batch.stretches()

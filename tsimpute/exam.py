@@ -2,23 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from tsimpute.answers import Choice, Fitted, cell_quantiles
 from tsimpute.errors import InputError
 from tsimpute.evaluation.metrics import CRPS_LEVELS, quantile_crps_from_quantiles
-from tsimpute.inference import SamplingPlan, Stretch, head_quantiles, hole_windows, sample_holes
+from tsimpute.inference import (
+    SamplingPlan,
+    head_quantiles,
+    hole_windows,
+    sample_holes,
+    window_stride,
+)
+from tsimpute.methods import known_name
 from tsimpute.model import FittedModel
 from tsimpute.panel.core import Panel
-from tsimpute.panel.missingness import hide_points
-from tsimpute.readout import Read, at_cells, head_reader, joined, quantile_reader
+from tsimpute.panel.gaps import distance_to_observed, gap_lengths, gap_numbers
+from tsimpute.panel.hiding import PATTERNS, hide_cells
+from tsimpute.panel.windows import window_starts
+from tsimpute.readout import head_reader, quantile_reader, read_cells
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
+IntArray = NDArray[np.int64]
+
+_FIRST_ROWS = (1, 2, 4, 9)
+_STRETCHES = 16  # at least so many are drawn, if the windows allow it
+_LONGEST_STRETCH = 4  # in windows
 
 
 @dataclass(frozen=True)
@@ -33,13 +50,19 @@ class ExamPlan:
     hidden_fraction : float
         Share of the observed cells that is hidden.
     max_windows : int, optional
-        Windows that are sampled at most; None: all.
+        About how many windows are sampled at most; None: all.
+    pattern : str
+        One of `PATTERNS`.
+    stream : tuple of int
+        Of random numbers: exams of other streams hide other cells.
     """
 
     seed: int
     overlap: float
     hidden_fraction: float = 0.1
     max_windows: int | None = None
+    pattern: str = "point"
+    stream: tuple[int, ...] = (2,)
 
 
 @dataclass(frozen=True)
@@ -56,12 +79,15 @@ class Exam:
         What they held.
     n_windows : int
         Windows that are sampled.
+    first_rows : ndarray of int64
+        Where groups of distances and of gap lengths begin, in rows.
     """
 
     given: list[FloatArray]
     target_masks: list[BoolArray]
     truth: FloatArray
     n_windows: int
+    first_rows: IntArray
 
     def quantiles(
         self, model: FittedModel, plan: SamplingPlan, on_steps: Callable[[int], object]
@@ -69,8 +95,10 @@ class Exam:
         """What a model says of the hidden cells at `CRPS_LEVELS`, (n_levels, n_hidden)."""
         for module in model.modules:
             module.to(plan.device)
-        stretches = sample_holes(model, self.given, plan, on_steps)
-        return self._read(model, stretches, quantile_reader(CRPS_LEVELS))
+        wanted = self.target_masks
+        stretches = sample_holes(model, self.given, plan, on_steps, wanted)
+        found = read_cells(stretches, wanted, quantile_reader(CRPS_LEVELS))
+        return self.within_range(model, found)
 
     def head_quantiles(
         self, model: FittedModel, overlap: float, device: torch.device
@@ -78,19 +106,61 @@ class Exam:
         """The same from one evaluation of the model's marginal head."""
         assert model.marginals is not None
         model.marginals.to(device)
-        stretches = head_quantiles(model, self.given, overlap, device)
-        return self._read(model, stretches, head_reader(model.marginals.levels, CRPS_LEVELS))
+        stretches = head_quantiles(model, self.given, overlap, device, self.target_masks)
+        read = head_reader(model.marginals.levels, CRPS_LEVELS)
+        return self.within_range(model, read_cells(stretches, self.target_masks, read))
 
-    def _read(self, model: FittedModel, stretches: Iterable[Stretch], read: Read) -> FloatArray:
-        """Read all hidden cells at once, and no other cell: reading takes longer than sampling."""
-        bounds = [bound.numpy() for bound in model.clamp_range()]
-        parts, limits = [], []
-        for part in stretches:
-            hidden = self.target_masks[part.series][part.start : part.stop]
-            parts.append(at_cells(part, hidden))
-            limits.append([np.broadcast_to(bound, hidden.shape)[hidden] for bound in bounds])
-        low, high = (np.concatenate(limit) for limit in zip(*limits, strict=True))
-        return np.asarray(read(joined(parts))).clip(low, high)
+    @cached_property
+    def features(self) -> IntArray:
+        """Feature of each hidden cell, (n_hidden,)."""
+        return np.concatenate([np.nonzero(target)[1] for target in self.target_masks])
+
+    @cached_property
+    def distances(self) -> IntArray:
+        """Rows from each hidden cell to the nearest one that is given, (n_hidden,)."""
+        return self.at_hidden([distance_to_observed(~np.isnan(values)) for values in self.given])
+
+    @cached_property
+    def gaps(self) -> IntArray:
+        """Rows of the gap that each hidden cell lies in, (n_hidden,)."""
+        return self.at_hidden([gap_lengths(~np.isnan(values)) for values in self.given])
+
+    @cached_property
+    def gap_numbers(self) -> IntArray:
+        """The same number for hidden cells of one gap, another for each other gap, (n_hidden,)."""
+        first, numbers = 0, []
+        for values in self.given:
+            numbers.append(first + gap_numbers(~np.isnan(values)))
+            first += (len(values) + 1) * values.shape[1]
+        return self.at_hidden(numbers)
+
+    def at_hidden(self, numbers: Sequence[NDArray[Any]]) -> NDArray[Any]:
+        """Of arrays (n_times_i, K), one per series, what stands at hidden cells, (n_hidden,)."""
+        return np.concatenate([n[t] for n, t in zip(numbers, self.target_masks, strict=True)])
+
+    def group_of(self, n_rows: IntArray) -> IntArray:
+        """Group of each distance or gap length."""
+        return np.asarray(np.searchsorted(self.first_rows, n_rows, side="right") - 1)
+
+    def groupings(
+        self, names: Sequence[Hashable] | None
+    ) -> Iterator[tuple[str, Hashable, BoolArray]]:
+        """What is grouped by, name of the group, and which hidden cells are in it."""
+        yield "all", "all", np.ones(self.truth.shape, dtype=bool)
+        labels = [*map(_between, self.first_rows, [*self.first_rows[1:], None])]
+        kinds: dict[str, tuple[IntArray, Sequence[Hashable]]] = {
+            "feature": (self.features, names or range(self.given[0].shape[1])),
+            "distance": (self.group_of(self.distances), labels),
+            "gap length": (self.group_of(self.gaps), labels),
+        }
+        for by, (groups, known) in kinds.items():
+            for group in np.unique(groups):
+                yield by, known[group], groups == group
+
+    def within_range(self, model: FittedModel, quantiles: FloatArray) -> FloatArray:
+        """Scaled numbers (n, n_hidden), within what a sample may take."""
+        low, high = (bound.numpy()[self.features] for bound in model.clamp_range())
+        return quantiles.clip(low, high)
 
     def scores(self, quantiles: FloatArray) -> dict[str, float]:
         """`crps`, normalised, in scaled units, and `coverage_50` and `coverage_90`."""
@@ -104,45 +174,77 @@ class Exam:
 
 
 def make_exam(model: FittedModel, panel: Panel, plan: ExamPlan) -> Exam:
-    """Hide the cells that the imputer's `score` hides; of too many windows, draw some.
+    """Hide observed cells; of too many windows, draw some and hide cells there alone.
+
+    Everything else of the series is shown, so that cells are imputed as they would be for the user.
 
     Raises
     ------
     InputError
-        If a number cannot be used, or no cell could be hidden.
+        If a number or the pattern cannot be used, or no cell could be hidden.
     """
+    known_name("pattern", plan.pattern, PATTERNS)
+    if not 0 < plan.hidden_fraction < 1:
+        raise InputError(
+            f"hidden_fraction={plan.hidden_fraction} cannot be used; expected a share strictly "
+            f"between 0 and 1"
+        )
     if plan.max_windows is not None and plan.max_windows < 1:
         raise InputError(f"max_windows={plan.max_windows} cannot be used; expected 1 or more")
-    rng = np.random.default_rng([plan.seed, 2])
-    targets = [hide_points(seen, plan.hidden_fraction, rng) for seen in panel.observed_masks]
-    truth = [model.scaler.transform(values) for values in panel.values]
+    rng = np.random.default_rng([plan.seed, *plan.stream])
+    observed, steps = panel.observed_masks, model.window_steps
+    targets = hide_cells(observed, plan.pattern, plan.hidden_fraction, steps, rng)
     if not any(target.any() for target in targets):
         raise InputError(
             f"{panel.name}: hidden_fraction={plan.hidden_fraction} of the observed cells is not "
             f"one cell; pass more data or a larger share"
         )
-    n_windows = len(hole_windows(model, _without(truth, targets), plan.overlap))
-    if plan.max_windows is not None and n_windows > plan.max_windows:
-        places = _some_places(targets, model.window_steps, plan.max_windows, rng)
-        truth = [truth[i][rows] for i, rows in places]
-        targets = [targets[i][rows] for i, rows in places]
-        n_windows = len(places)
+    if plan.max_windows is not None:
+        stride = window_stride(steps, plan.overlap)
+        targets = _in_few_windows(targets, steps, stride, plan.max_windows, rng)
+    truth = [model.scaler.transform(values) for values in panel.values]
+    given = [np.where(h, np.nan, t) for h, t in zip(targets, truth, strict=True)]
+    n_windows = len(hole_windows(model, given, plan.overlap, targets))
     hidden = np.concatenate([t[h] for t, h in zip(truth, targets, strict=True)])
-    return Exam(_without(truth, targets), targets, hidden, n_windows)
+    return Exam(given, targets, hidden, n_windows, _first_rows(steps))
 
 
-def _some_places(
-    targets: Sequence[BoolArray], window_steps: int, n: int, rng: np.random.Generator
-) -> list[tuple[int, slice]]:
-    """Series and rows of n windows side by side that hold hidden cells, or of all such."""
+def hidden_crps(imputer: Fitted, panel: Panel, hidden_fraction: float) -> float:
+    """Normalised CRPS, in scaled units, of an imputer's own quantiles of hidden cells."""
+    plan = ExamPlan(imputer.seed_, imputer.overlap, hidden_fraction)
+    exam = make_exam(imputer.model_, panel, plan)
+    found = cell_quantiles(imputer, exam.given, exam.target_masks, Choice(), CRPS_LEVELS)
+    return exam.scores(exam.within_range(imputer.model_, found))["crps"]
+
+
+def _first_rows(window_steps: int) -> IntArray:
+    """Groups of distances and gap lengths; the last is that of a whole window and more."""
+    return np.array([*(n for n in _FIRST_ROWS if n < window_steps), window_steps], dtype=np.int64)
+
+
+def _between(first: int, following: int | None) -> str:
+    if following is None:
+        return f"{first} or more"
+    return str(first) if following == first + 1 else f"{first} to {following - 1}"
+
+
+def _in_few_windows(
+    targets: Sequence[BoolArray], steps: int, stride: int, n: int, rng: np.random.Generator
+) -> list[BoolArray]:
+    """The targets in random stretches of rows that n windows, but at least one stretch, cover."""
+    rows = steps * min(max(n // _STRETCHES, 1), _LONGEST_STRETCH)
     places = [
-        (i, slice(start, start + window_steps))
+        (i, slice(start, start + rows))
         for i, target in enumerate(targets)
-        for start in range(0, len(target), window_steps)
-        if target[start : start + window_steps].any()
+        for start in range(0, len(target), rows)
+        if target[start : start + rows].any()
     ]
-    return [places[k] for k in sorted(rng.permutation(len(places))[:n])]
-
-
-def _without(truth: Sequence[FloatArray], targets: Sequence[BoolArray]) -> list[FloatArray]:
-    return [np.where(h, np.nan, t) for h, t in zip(targets, truth, strict=True)]
+    kept, left = [np.zeros_like(target) for target in targets], n
+    for place in rng.permutation(len(places)):
+        i, part = places[place]
+        kept[i][part] = targets[i][part]
+        starts = window_starts(len(targets[i]), steps, stride)
+        left -= int(((starts < part.stop) & (starts + steps > part.start)).sum())
+        if left <= 0:
+            break
+    return kept

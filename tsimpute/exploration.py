@@ -61,7 +61,7 @@ class Survey:
     hidden_fraction : float
         Share of the observed cells that is hidden.
     max_windows : int, optional
-        Windows that are sampled at most; None: all.
+        About how many windows are sampled at most; None: all.
     """
 
     steps: Sequence[int] | None = None
@@ -92,7 +92,7 @@ def step_importance(
     hidden_fraction : float, default=0.1
         Share of the observed cells that is hidden.
     max_windows : int, default=16
-        Windows that are sampled at most; None: all.
+        About how many windows are sampled at most; None: all.
 
     Returns
     -------

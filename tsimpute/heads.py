@@ -65,10 +65,10 @@ def with_variance_of(model: FittedModel, cells: HiddenCells, kind: str, seed: in
     if kind == "analytic":
         power = np.full(model.schedule.n_steps, np.nan)
         power[model.grid.index] = noise_power(cells, len(model.grid))
-        return replace(model, noise_power=power)
+        return _updated(model, {"variance": kind}, noise_power=power)
     with own_random_numbers(seed, cells.trunk.device):
         head = fit_variance_head(kind, cells, seed)
-    return replace(model, heads={**model.heads, kind: head})
+    return _updated(model, {"variance": kind}, heads={**model.heads, kind: head})
 
 
 def with_sampler(
@@ -83,12 +83,13 @@ def with_sampler(
             head = fit_derivative_head(
                 model.network, model.grid, source, iterations, bar.update, model.widths
             )
-        return replace(model, heads={**model.heads, kind: head})
+        return _updated(model, {"sampler": kind}, heads={**model.heads, kind: head})
     if kind == "tdas":
         examples = list(islice(source.draw(), SPECTRUM_BATCHES))
         away = torch.cat([example.away for example in examples])
         observed = torch.cat([example.given_mask | example.target_mask for example in examples])
-        return replace(model, spectrum=temporal_spectrum(away, observed).numpy())
+        spectrum = temporal_spectrum(away, observed).numpy()
+        return _updated(model, {"sampler": kind}, spectrum=spectrum)
     with _bar(imputer, "fit sampler 'ggdm'", iterations) as bar:
         found = fit_ggdm(
             model.network,
@@ -98,7 +99,7 @@ def with_sampler(
             on_step=lambda loss: bar.update(),
             widths=model.widths,
         )
-    return replace(model, ggdm=found)
+    return _updated(model, {"sampler": kind}, ggdm=found)
 
 
 def with_marginals(
@@ -126,7 +127,15 @@ def with_marginals(
             freeze_trunk=freeze_trunk,
             on_step=on_step,
         )
-    return replace(model, marginals=marginals)
+    return _updated(model, {"method": "head", "start": "marginals"}, marginals=marginals)
+
+
+def _updated(model: FittedModel, learned: dict[str, str], **parts: Any) -> FittedModel:
+    """The model with new parts, and without a calibration of quantiles that the old ones made."""
+    calibration = model.calibration
+    if calibration is not None and not calibration.way.items().isdisjoint(learned.items()):
+        calibration = None
+    return replace(model, calibration=calibration, **parts)
 
 
 def training_examples(

@@ -22,6 +22,7 @@ from tsimpute.prepared import PreparedWindows, WindowDenoiser, marginal_marks, p
 from tsimpute.samplers.protocol import Callback, DrawNoise, StepRecord, clamped
 
 FloatArray = NDArray[np.float64]
+BoolArray = NDArray[np.bool_]
 STATE_BYTES = 128 * 2**20  # of the samples that are walked together
 
 
@@ -41,6 +42,8 @@ class Stretch:
     deviations : ndarray of float32, shape (S, stop - start, K), or None
         With `SamplingPlan.mixture`, each trajectory ends in a Gaussian for every cell: `samples`
         are its means, and these its standard deviations.
+    places : ndarray of int64, shape (3, n_cells), or None
+        Where the arrays hold some cells only, (S, n_cells): series, row and feature of each.
     """
 
     series: int
@@ -48,6 +51,7 @@ class Stretch:
     stop: int
     samples: NDArray[np.float32]
     deviations: NDArray[np.float32] | None = None
+    places: NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True)
@@ -93,13 +97,19 @@ class SamplingPlan:
 Place = tuple[int, int]
 
 
-def hole_windows(model: FittedModel, series: Sequence[FloatArray], overlap: float) -> list[Place]:
-    """(series, first row) of every window that holds a missing cell, in order."""
+def hole_windows(
+    model: FittedModel,
+    series: Sequence[FloatArray],
+    overlap: float,
+    wanted: Sequence[BoolArray] | None = None,
+) -> list[Place]:
+    """(series, first row) of every window that holds a missing or a wanted cell, in order."""
     stride = window_stride(model.window_steps, overlap)
     places = []
     for i, values in enumerate(series):
+        cells = np.isnan(values) if wanted is None else wanted[i]
         for start in window_starts(len(values), model.window_steps, stride):
-            if np.isnan(values[start : start + model.window_steps]).any():
+            if cells[start : start + model.window_steps].any():
                 places.append((i, int(start)))
     return places
 
@@ -114,6 +124,7 @@ def sample_holes(
     series: Sequence[FloatArray],
     plan: SamplingPlan,
     on_steps: Callable[[int], object] | None = None,
+    wanted: Sequence[BoolArray] | None = None,
 ) -> Iterator[Stretch]:
     """Sample every stretch of rows that holds a missing cell.
 
@@ -123,6 +134,8 @@ def sample_holes(
         Scaled values, NaN where missing.
     on_steps : callable, optional
         Told, after each diffusion step, how many windows took it.
+    wanted : sequence of ndarray of bool (n_times_i, K), optional
+        Sample only windows that hold one of these missing cells.
 
     Yields
     ------
@@ -130,7 +143,7 @@ def sample_holes(
         In order of series and rows, as soon as no later window touches it, so that memory does
         not grow with the number of windows.
     """
-    places = hole_windows(model, series, plan.overlap)
+    places = hole_windows(model, series, plan.overlap, wanted)
 
     def answers(chunk: list[Place]) -> NDArray[np.float32]:
         draw = block_noise(model, plan, chunk, plan.seed)
@@ -140,11 +153,15 @@ def sample_holes(
 
 
 def head_quantiles(
-    model: FittedModel, series: Sequence[FloatArray], overlap: float, device: torch.device
+    model: FittedModel,
+    series: Sequence[FloatArray],
+    overlap: float,
+    device: torch.device,
+    wanted: Sequence[BoolArray] | None = None,
 ) -> Iterator[Stretch]:
     """Quantiles at the marginal head's levels, one evaluation a window; see `sample_holes`."""
     assert model.marginals is not None
-    places = hole_windows(model, series, overlap)
+    places = hole_windows(model, series, overlap, wanted)
 
     def answers(chunk: list[Place]) -> NDArray[np.float32]:
         prepared = prepare(model, series, chunk, device)

@@ -16,6 +16,7 @@ from tsimpute.denoiser.marginals import MarginalNetwork
 from tsimpute.denoiser.step_widths import StepWidths, step_networks
 from tsimpute.diffusion.schedule import NoiseSchedule, TimeGrid
 from tsimpute.errors import InputError
+from tsimpute.evaluation.conformal import Calibration
 from tsimpute.panel.scaling import FeatureScaler
 from tsimpute.samplers.ggdm import Coefficients
 
@@ -55,6 +56,8 @@ class FittedModel:
         Temporal spectrum of what is diffused, for the sampler "tdas".
     widths : StepWidths, optional
         How wide the network is at each step of `grid`; None where it was trained as a whole only.
+    calibration : Calibration, optional
+        Factors that quantiles are stretched by; for the steps of `grid`.
     """
 
     network: CSDIDenoiser
@@ -71,6 +74,7 @@ class FittedModel:
     ggdm: Coefficients | None = None
     spectrum: NDArray[np.float64] | None = None
     widths: StepWidths | None = None
+    calibration: Calibration | None = None
 
     def __post_init__(self) -> None:
         if self.widths is not None and len(self.widths) != len(self.grid):

@@ -40,6 +40,7 @@ from tsimpute.denoiser.marginals import LEVELS, MarginalNetwork
 from tsimpute.denoiser.step_widths import StepWidths
 from tsimpute.diffusion.schedule import NoiseSchedule
 from tsimpute.errors import InputError, ModelFileError
+from tsimpute.evaluation.conformal import Calibration
 from tsimpute.model import FittedModel
 from tsimpute.panel.scaling import FeatureScaler
 from tsimpute.plain import plain_parameters
@@ -60,7 +61,10 @@ PAYLOAD_2 = (*PAYLOAD_1, "heads.safetensors")
 PAYLOAD = {1: PAYLOAD_1, 2: PAYLOAD_2, 3: (*PAYLOAD_2, "parts.json")}
 
 # Attributes of a model that are plain data: from what `to_dict` gave back to the attribute.
-PARTS: dict[str, Callable[[dict[str, Any]], Any]] = {"widths": StepWidths.from_dict}
+PARTS: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "widths": StepWidths.from_dict,
+    "calibration": Calibration.from_dict,
+}
 
 
 def save(imputer: EDDPMImputer, path: str | Path) -> Path:

@@ -9,9 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tsimpute.denoiser.quantile_function import interpolation_matrix
+from tsimpute.evaluation.conformal import Calibration, with_grid
 from tsimpute.evaluation.metrics import lower_median
 from tsimpute.evaluation.mixture import mixture_quantiles
 from tsimpute.inference import Stretch
+from tsimpute.panel.gaps import distance_to_observed
 
 FloatArray = NDArray[np.float64]
 Read = Callable[[Stretch], NDArray[np.floating]]
@@ -34,8 +36,8 @@ def lay_out(
     n : int
         Numbers for each cell.
     read : callable
-        From a stretch of holes alone, whose arrays are (S, n_holes), to scaled values
-        (n, n_holes).
+        From a stretch of holes alone, whose arrays are (S, n_holes) and whose `places` says
+        where they are, to scaled values (n, n_holes).
     unscale : callable
         From scaled values to the user's units.
     """
@@ -49,18 +51,35 @@ def lay_out(
     return arrays
 
 
+def read_cells(
+    stretches: Iterable[Stretch], wanted: Sequence[NDArray[np.bool_]], read: Read
+) -> FloatArray:
+    """What is read at wanted holes, (n, n_wanted), in order of series, rows and features.
+
+    All at once, and no other cell: reading a few cells again and again takes longer than sampling.
+    """
+    parts = [at_cells(part, wanted[part.series][part.start : part.stop]) for part in stretches]
+    return np.asarray(read(joined(parts)), dtype=np.float64)
+
+
 def at_cells(part: Stretch, cells: NDArray[np.bool_]) -> Stretch:
     """The same stretch with nothing but some of its cells, (S, n_cells)."""
     deviations = None if part.deviations is None else part.deviations[:, cells]
-    return replace(part, samples=part.samples[:, cells], deviations=deviations)
+    row, feature = np.nonzero(cells)
+    places = np.stack([np.full_like(row, part.series), part.start + row, feature])
+    return replace(part, samples=part.samples[:, cells], deviations=deviations, places=places)
 
 
 def joined(parts: Sequence[Stretch]) -> Stretch:
     """Cells (S, n_cells) of several stretches, one after the other, as if of the first."""
     samples = np.concatenate([part.samples for part in parts], axis=1)
     spreads = [part.deviations for part in parts if part.deviations is not None]
+    places = [part.places for part in parts if part.places is not None]
     return replace(
-        parts[0], samples=samples, deviations=np.concatenate(spreads, axis=1) if spreads else None
+        parts[0],
+        samples=samples,
+        deviations=np.concatenate(spreads, axis=1) if spreads else None,
+        places=np.concatenate(places, axis=1),
     )
 
 
@@ -91,3 +110,41 @@ def head_reader(known: Sequence[float], levels: Sequence[float]) -> Read:
     """Quantiles from those at the marginal head's levels."""
     weights = interpolation_matrix(known, levels)
     return lambda part: np.tensordot(weights, part.samples, axes=1)
+
+
+def calibrated_reader(
+    raw: Callable[[Sequence[float]], Read],
+    calibration: Calibration,
+    levels: Sequence[float],
+    series: Sequence[FloatArray],
+) -> Read:
+    """Quantiles, calibrated by feature and by distance to the nearest observed cell.
+
+    Parameters
+    ----------
+    raw : callable
+        Makes the reader of uncalibrated quantiles at ascending levels.
+    calibration : Calibration
+    levels : sequence of float
+    series : sequence of ndarray (n_times_i, K)
+        NaN where missing.
+    """
+    asked = with_grid(levels)
+    read_raw = raw(asked)
+    groups = [cell_groups(calibration, ~np.isnan(values)) for values in series]
+    first_rows = np.cumsum([0, *(len(values) for values in series)])
+    stacked = np.concatenate(groups)
+
+    def read(part: Stretch) -> NDArray[np.floating]:
+        assert part.places is not None
+        i, row, feature = part.places
+        factors = calibration.factors[feature, stacked[first_rows[i] + row, feature]]
+        return calibration.apply(np.asarray(read_raw(part)), asked, levels, factors)
+
+    return read
+
+
+def cell_groups(calibration: Calibration, observed_mask: NDArray[np.bool_]) -> NDArray[np.int8]:
+    """Group of distances of every cell of a series (L, K)."""
+    distances = distance_to_observed(observed_mask)
+    return calibration.group_of(distances).astype(np.int8)

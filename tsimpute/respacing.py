@@ -108,11 +108,14 @@ def respaced(
 
 
 def with_steps(model: FittedModel, positions: IntArray) -> FittedModel:
-    """The model with the levels of its grid, and their widths, at ascending positions."""
+    """The model with the levels of its grid, and their widths, at ascending positions.
+
+    Its calibration goes: it was that of the other steps.
+    """
     old = model.grid
     levels = old.index[positions], old.alpha_bar[positions], old.network_step[positions]
     widths = None if model.widths is None else model.widths.take(positions)
-    return replace(model, grid=model.schedule.grid(*levels), widths=widths)
+    return replace(model, grid=model.schedule.grid(*levels), widths=widths, calibration=None)
 
 
 @torch.no_grad()

@@ -52,6 +52,8 @@ def check_parameters(imputer: Any) -> None:
         value = getattr(imputer, name)
         if not isinstance(value, int | float | np.number) or not holds(float(value)):
             mistakes.append(f"{name}={value!r}; expected {expected}")
+    if not isinstance(imputer.calibrate, bool | np.bool_):
+        mistakes.append(f"calibrate={imputer.calibrate!r}; expected True or False")
     if not mistakes:
         mistakes += _mistakes_between(imputer)
     if mistakes:
@@ -83,8 +85,8 @@ def _is_count(value: object) -> bool:
     return whole and int(value) >= 1  # type: ignore[call-overload]
 
 
-def checked_quantiles(quantiles: Sequence[float]) -> list[float]:
-    """Quantile levels as floats, in the order given.
+def checked_quantiles(quantiles: Sequence[float], name: str = "quantiles") -> list[float]:
+    """Levels as floats, in the order given; errors call the parameter by its name.
 
     Raises
     ------
@@ -95,7 +97,7 @@ def checked_quantiles(quantiles: Sequence[float]) -> list[float]:
     outside = [level for level in levels if not 0 < level < 1]
     if outside or not levels:
         raise InputError(
-            f"quantiles={list(quantiles)!r} cannot be used; expected levels between 0 and 1, "
+            f"{name}={list(quantiles)!r} cannot be used; expected levels between 0 and 1, "
             f"both excluded, for example (0.05, 0.5, 0.95)"
         )
     return levels

@@ -76,7 +76,7 @@ def train_widths(
 
 def without_readings(model: FittedModel) -> FittedModel:
     """The model without what was learned from the outputs of its network as it was."""
-    return replace(model, heads={}, noise_power=None, ggdm=None)
+    return replace(model, heads={}, noise_power=None, ggdm=None, calibration=None)
 
 
 def _configured(config: TrainingConfig, how: WidthTraining, n_steps: int) -> TrainingConfig:

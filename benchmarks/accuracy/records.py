@@ -40,17 +40,24 @@ def read_rows(file: Path) -> pd.DataFrame:
 
 def add_row(file: Path, row: dict[str, Any], key: list[str]) -> None:
     """Write a row, replacing an older one with the same key; the file is replaced atomically."""
-    table = pd.DataFrame([row])
+    add_rows(file, [row], key)
+
+
+def add_rows(file: Path, rows: list[dict[str, Any]], key: list[str]) -> None:
+    """Write rows, replacing older ones with the same keys; the file is replaced atomically."""
+    table = pd.DataFrame(rows)
     if file.is_file():
         old = read_rows(file)
-        same = pd.Series(True, index=old.index)
-        for name in key:
-            same &= old[name].astype(str) == str(row[name])
+        same = _key_index(old, key).isin(_key_index(table, key))
         table = pd.concat([old[~same], table], ignore_index=True)
     file.parent.mkdir(parents=True, exist_ok=True)
     temporary = file.with_suffix(".tmp")
     table.to_csv(temporary, index=False, float_format="%.6g")
     os.replace(temporary, file)
+
+
+def _key_index(table: pd.DataFrame, key: list[str]) -> pd.MultiIndex:
+    return pd.MultiIndex.from_frame(table[key].astype(str))
 
 
 def has_row(file: Path, row: dict[str, Any]) -> bool:

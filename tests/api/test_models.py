@@ -11,7 +11,15 @@ import pytest
 
 from api.registry import Registry, _natural
 from api.settings import Settings
-from tests.api.conftest import FEATURES, Starter, body, is_ready, series, wait_until
+from tests.api.conftest import (
+    FEATURES,
+    Starter,
+    body,
+    is_ready,
+    make_imputer,
+    series,
+    wait_until,
+)
 from tsimpute import EDDPMImputer
 
 
@@ -151,3 +159,13 @@ def test_no_pickle_is_read(folder: Path, start: Starter) -> None:
     server = start(folder)
     assert versions(server) == ["1"]
     assert "failed" in server.log
+
+
+def test_a_model_whose_intervals_are_calibrated_for_the_head_can_be_loaded(tmp_path: Path) -> None:
+    """Loading times a few samples, which such a calibration does not fit."""
+    imputer = make_imputer(variance="fixed", method="head").fit(series(60))
+    imputer.fit_marginals(series(60), iterations=1).fit_calibration(series(60), max_windows=6)
+    imputer.save(tmp_path / "models" / "demo" / "1")
+    registry = Registry(Settings(models_dir=tmp_path / "models", devices="cpu"))
+    registry.reload()
+    assert registry.find("demo").methods == ("samples", "head")

@@ -63,6 +63,7 @@ class FittedImputer(BaseEstimator):  # type: ignore[misc]
     antithetic: bool
     start: str
     method: str
+    calibrate: bool
     mixed_precision: bool
     slimmable: bool
     device: str
@@ -87,6 +88,19 @@ class FittedImputer(BaseEstimator):  # type: ignore[misc]
             self.model_ = with_variance(
                 self, self.model_, aligned, self.seed_, self.variance, VARIANCE_BATCHES
             )
+        return self
+
+    def _held_out(self, panel: Panel, window_steps: int, seed: int) -> Panel | None:
+        """What the imputer will be calibrated on, before it is trained."""
+        from tsimpute.calibrating import held_out_panel
+
+        return held_out_panel(self, panel, window_steps, seed) if self.calibrate else None
+
+    def _calibrate_own(self, held_out: Panel | None) -> Self:
+        from tsimpute.calibrating import Hiding, with_calibration
+
+        if held_out is not None:
+            self.model_ = with_calibration(self, held_out, Hiding(self.seed_))
         return self
 
     def _adopt_trained(self, model: FittedModel, seed: int, trainer: Trainer) -> Self:

@@ -165,7 +165,7 @@ class ChoosesSampling(FittedImputer):
         hidden_fraction : float, default=0.1
             Share of the observed cells that is hidden.
         max_windows : int, default=16
-            Windows that are sampled at most; None: all.
+            About how many windows are sampled at most; None: all.
 
         Returns
         -------
@@ -217,7 +217,7 @@ class ChoosesSampling(FittedImputer):
         hidden_fraction : float, default=0.1
             Share of the observed cells that is hidden.
         max_windows : int, default=16
-            Windows that are sampled at most; None: all.
+            About how many windows are sampled at most; None: all.
 
         Returns
         -------

@@ -12,6 +12,7 @@ from sklearn.base import OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
+from tsimpute.imputer.checking import ChecksItself
 from tsimpute.imputer.choosing import ChoosesSampling
 from tsimpute.imputer.explaining import ExplainsCells
 from tsimpute.imputer.repeating import ImputesRepeatedly
@@ -29,6 +30,7 @@ class EDDPMImputer(
     OneToOneFeatureMixin,  # type: ignore[misc]
     TransformerMixin,  # type: ignore[misc]
     ChoosesSampling,
+    ChecksItself,
     ExplainsCells,
     ImputesRepeatedly,
     SlimsSteps,
@@ -134,6 +136,9 @@ class EDDPMImputer(
     method : {"samples", "head"}, default="samples"
         What medians and quantiles come from: the sampler, or one evaluation of the marginal
         head.
+    calibrate : bool, default=False
+        Make `fit` and `prune` end with `fit_calibration` on the rows held out for validation, so
+        that intervals cover as often as they say.
     mixed_precision : bool, default=True
         bfloat16 while training on CUDA.
     slimmable : bool, default=False
@@ -215,6 +220,7 @@ class EDDPMImputer(
         antithetic: bool = True,
         start: str = "noise",
         method: str = "samples",
+        calibrate: bool = False,
         mixed_precision: bool = True,
         slimmable: bool = False,
         device: str = "auto",
@@ -257,6 +263,7 @@ class EDDPMImputer(
         self.antithetic = antithetic
         self.start = start
         self.method = method
+        self.calibrate = calibrate
         self.mixed_precision = mixed_precision
         self.slimmable = slimmable
         self.device = device
@@ -312,9 +319,10 @@ class EDDPMImputer(
             holes = read_panel(patterns, name="patterns")
             holes = holes.aligned_to(panel.feature_names, panel.n_features)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        held_out = self._held_out(panel, self.window_steps, seed)
         model, trainer = train_from_scratch(self, panel, holes, seed, checkpoint)
         self._adopt_trained(model, seed, trainer)
-        return self._fit_own_variance(panel)
+        return self._fit_own_variance(panel)._calibrate_own(held_out)
 
     def prune(
         self,
@@ -356,11 +364,12 @@ class EDDPMImputer(
 
         check_is_fitted(self)
         panel = self._read(X)
+        held_out = self._held_out(panel, self.model_.window_steps, self.seed_)
         model, trainer = fine_tune(
             self, self.model_, panel, self.seed_, kept_steps, epochs, mask_rule, steps
         )
         self._adopt_trained(model, self.seed_, trainer)
-        return self._fit_own_variance(panel)
+        return self._fit_own_variance(panel)._calibrate_own(held_out)
 
     @classmethod
     def from_csdi_weights(
@@ -493,6 +502,7 @@ class EDDPMImputer(
         method: str | None = None,
         sampler: str | None = None,
         variance: str | None = None,
+        calibrated: bool = True,
     ) -> xr.DataArray:
         """Quantiles of every cell.
 
@@ -512,6 +522,9 @@ class EDDPMImputer(
             with Gaussian tails. Default: the imputer's own.
         sampler, variance : str, optional
             Default: the imputer's own.
+        calibrated : bool, default=True
+            Calibrate the quantiles if the model has a calibration; it belongs to the method,
+            sampler, variance and start that it was learned with. The median is never changed.
 
         Returns
         -------
@@ -521,13 +534,15 @@ class EDDPMImputer(
         Raises
         ------
         NotFittedError, InputError
-            As in `transform`; also if a level lies outside (0, 1).
+            As in `transform`; also if a level lies outside (0, 1), or the model's calibration
+            is that of another method, sampler, variance or start.
         """
         from tsimpute import answers
 
         levels = checked_quantiles(quantiles)
         panel = self._read(X)
-        choice = answers.Choice(n_samples, random_state, method, sampler, variance)
+        way = (method, sampler, variance, calibrated)
+        choice = answers.Choice(n_samples, random_state, *way)
         found = answers.quantiles(self, panel, choice, levels)
         return panel.label(found, "quantile", levels)
 
@@ -553,7 +568,7 @@ class EDDPMImputer(
         NotFittedError, InputError
             As in `transform`.
         """
-        from tsimpute.answers import hidden_crps
+        from tsimpute.exam import hidden_crps
 
         return -hidden_crps(self, self._read(X), hidden_fraction)
 

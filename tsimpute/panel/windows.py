@@ -275,6 +275,12 @@ def validation_rows(
     return held_out
 
 
+def runs(row_mask: BoolArray) -> list[slice]:
+    """Stretches of consecutive rows where a mask (n_times,) is True."""
+    edges = np.flatnonzero(np.diff(np.pad(row_mask, 1).astype(np.int8)))
+    return [slice(start, stop) for start, stop in edges.reshape(-1, 2).tolist()]
+
+
 def _checked_starts(starts: ArrayLike, n_times: int) -> IntArray:
     first = np.asarray(starts, dtype=np.int64)
     if first.ndim != 1 or np.any(np.diff(first) <= 0) or np.any((first < 0) | (first >= n_times)):

@@ -10,6 +10,7 @@ from __future__ import annotations
 from tsimpute.plotting.curves import plot_loss_curves, plot_quality
 from tsimpute.plotting.exploration import plot_speed_quality, plot_step_importance
 from tsimpute.plotting.imputation import plot_imputation
+from tsimpute.plotting.reliability import plot_reliability
 from tsimpute.plotting.steps import plot_keep_prob_history, plot_step_schedule
 from tsimpute.plotting.widths import plot_step_widths
 
@@ -18,6 +19,7 @@ __all__ = [
     "plot_keep_prob_history",
     "plot_loss_curves",
     "plot_quality",
+    "plot_reliability",
     "plot_speed_quality",
     "plot_step_importance",
     "plot_step_schedule",

@@ -92,6 +92,13 @@ def make_sources(
     return training, held.load([places[i] for i in sorted(chosen)])
 
 
+def held_out_rows(series: Sequence[FloatArray], plan: DataPlan, seed: int) -> list[BoolArray]:
+    """For each series, which rows a run of `start_run` with this seed does not train on."""
+    held_out = split_rows(series, plan, np.random.default_rng([seed, 1]))
+    training = WindowSource(series, [~rows for rows in held_out], plan.window_steps, plan.stride)
+    return held_out if training.places(None) else [np.zeros_like(rows) for rows in held_out]
+
+
 def all_rows(series: Sequence[FloatArray], plan: DataPlan) -> WindowSource:
     """Windows from every row of the series."""
     rows = [np.ones(len(s), dtype=bool) for s in series]

@@ -1,0 +1,256 @@
+"""Do intervals hold the truth as often as they say, before and after calibration?
+
+    python benchmarks/accuracy/calibration.py --sets healthcare-head ett weather air-quality
+
+Ten per cent of the observed cells of the test data are hidden, as single cells or in blocks. Rows
+by `calibration`: "none"; "held out", learned on data of the time before that training did not see;
+"to fill", learned on other hidden cells of the test data themselves, as a user can who has nothing
+but the table with its holes. Healthcare has the official CSDI weights with the heads of
+`samplers.py` ("healthcare") or the marginal head of `marginals.py` ("healthcare-head"); for the
+others a small model is trained within `--train-seconds`. Widths are in standard deviations of the
+training data.
+
+Models and raw quantiles are kept under `benchmarks/.cache`; rows that the result file has are not
+made again. Needs TSIMPUTE_DATA.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from healthcare import read_data
+from marginals import with_marginals
+from matplotlib.figure import Figure
+from records import CACHE, RESULTS, add_rows, circumstances, has_row, read_rows
+from samplers import LEARNED_PLACES, with_heads
+
+from tsimpute import EDDPMImputer, load, load_air_quality, load_ett, load_weather
+from tsimpute.answers import Choice, cell_quantiles
+from tsimpute.calibrating import Hiding, held_out_panel, with_calibration
+from tsimpute.datasets.healthcare import VARIABLES
+from tsimpute.evaluation.conformal import Calibration, with_grid
+from tsimpute.evaluation.protocol import AQI_TEST_MONTHS, healthcare_split
+from tsimpute.exam import Exam
+from tsimpute.panel.containers import read_panel
+from tsimpute.panel.core import Panel
+from tsimpute.plotting import plot_reliability
+
+FILE = RESULTS / "calibration.csv"
+SETS = ("healthcare-head", "ett", "weather", "air-quality", "healthcare")
+PATTERNS = ("point", "block")
+KEY = ["data", "pattern", "calibration", "by", "group", "level", "n_samples", "test_size", "seed"]
+KEY += ["windows", "train_seconds"]
+LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
+ENDS = [round((1 + sign * level) / 2, 12) for level in LEVELS for sign in (-1, 1)]
+ASKED = with_grid(ENDS)
+SMALL = {"channels": 32, "layers": 2, "heads": 4, "kept_steps": 5, "validation_fraction": 0.2}
+WHOLE = 10**9  # windows: all of the test data
+CHEAP = 8  # so many more stays and windows for the marginal head, which takes one evaluation
+
+
+@dataclass(frozen=True)
+class Set:
+    """A model with what it is calibrated and tested on."""
+
+    imputer: EDDPMImputer
+    held_out: Panel
+    test: Panel
+
+
+def healthcare(options: argparse.Namespace, head: bool) -> Set:
+    """Official weights; calibrated on the stays that CSDI validates on."""
+    data = read_data(0.1, 0)
+    imputer = with_marginals(data, options)[0] if head else with_heads(data, options)
+    grid = imputer.model_.schedule.respaced(LEARNED_PLACES[3])
+    imputer.model_ = replace(imputer.model_, grid=grid)
+    imputer.set_params(method="head" if head else "samples", variance="crps", overlap=0.0)
+    n = options.stays * (CHEAP if head else 1)
+    validation = healthcare_split(len(data.values), 0).validation
+    return Set(imputer, *(stays(data.values[some[:n]]) for some in (validation, data.test)))
+
+
+def stays(values: np.ndarray) -> Panel:
+    """Standardised stays as a panel with the names of the variables."""
+    return replace(read_panel(values), feature_names=VARIABLES)
+
+
+def air_quality(options: argparse.Namespace) -> Set:
+    """Trained on eight months, tested on the four of the protocol, each a series of its own."""
+    table = load_air_quality().ground
+    months = dict(iter(table.groupby(table.index.to_period("M"))))
+
+    def is_test(month: pd.Period) -> bool:
+        return month.month in AQI_TEST_MONTHS
+
+    train, test = (
+        pd.concat({str(m): part for m, part in months.items() if is_test(m) == tested})
+        for tested in (False, True)
+    )
+    return trained("air-quality", train, test, 36, options)
+
+
+def in_time(name: str, table: pd.DataFrame, options: argparse.Namespace) -> Set:
+    """Trained on the first 70 % of the time, tested on the last rows."""
+    train = table.iloc[: int(0.7 * len(table))]
+    return trained(name, train, table.iloc[-options.rows :], 48, options)
+
+
+def trained(
+    name: str, train: pd.DataFrame, test: pd.DataFrame, window: int, options: argparse.Namespace
+) -> Set:
+    """A small model, from the cache or trained now; its validation rows are held out."""
+    saved = CACHE / "calibration" / f"{name}-{options.train_seconds}-seed{options.seed}"
+    if not saved.exists():
+        settings = {"window_steps": window, "random_state": options.seed, "verbose": 0}
+        settings |= {"time_budget_s": options.train_seconds, "device": options.device}
+        EDDPMImputer(**SMALL, **settings).fit(train).save(saved)
+    imputer = load(saved, device=options.device)
+    held_out = held_out_panel(imputer, read_panel(train), window, imputer.seed_)
+    return Set(imputer, held_out, read_panel(test))
+
+
+def make(name: str, options: argparse.Namespace) -> Set:
+    """A set by its name."""
+    if name.startswith("healthcare"):
+        return healthcare(options, head=name == "healthcare-head")
+    if name == "air-quality":
+        return air_quality(options)
+    return in_time(name, load_ett() if name == "ett" else load_weather(), options)
+
+
+def calibrations(
+    some: Set, given: Panel, windows: int, options: argparse.Namespace
+) -> dict[str, Calibration]:
+    """What is learned from held-out data, and from the test data with their hidden cells gone."""
+    learned = {"held out": some.held_out, "to fill": given}
+    hiding = Hiding(options.seed, max_windows=windows)
+    return {
+        kind: with_calibration(some.imputer, panel, hiding).calibration
+        for kind, panel in learned.items()
+    }
+
+
+def raw_quantiles(name: str, imputer: EDDPMImputer, exam: Exam, file: Path) -> np.ndarray:
+    """Uncalibrated quantiles of the hidden cells, from the cache or made now."""
+    if not file.is_file():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        choice = Choice(calibrated=False)
+        found = cell_quantiles(imputer, exam.given, exam.target_masks, choice, ASKED)
+        np.savez_compressed(file, found=found.astype("f4"))
+    with np.load(file) as stored:
+        return stored["found"].astype("f8")
+
+
+def rows(
+    some: Set, exam: Exam, raw: np.ndarray, learned: dict[str, Calibration]
+) -> Iterator[dict[str, Any]]:
+    """Coverage and width by calibration, group of cells and level."""
+    for kind, calibration in ({"none": None} | learned).items():
+        found = raw[[ASKED.index(end) for end in ENDS]]
+        if calibration is not None:
+            groups = calibration.group_of(exam.distances)
+            factors = calibration.factors[exam.features, groups]
+            found = calibration.apply(raw, ASKED, ENDS, factors)
+        found = exam.within_range(some.imputer.model_, found).reshape(len(LEVELS), 2, -1)
+        for by, group, cells in exam.groupings(some.test.feature_names):
+            for level, (low, high) in zip(LEVELS, found[..., cells], strict=True):
+                inside = (low <= exam.truth[cells]) & (exam.truth[cells] <= high)
+                yield {"calibration": kind, "by": by, "group": group, "level": level} | {
+                    "coverage": inside.mean(),
+                    "width": (high - low).mean(),
+                    "n": inside.size,
+                }
+
+
+def run(name: str, options: argparse.Namespace) -> None:
+    """All rows of one set."""
+    size = options.stays if name.startswith("healthcare") else options.rows
+    asked = {"data": name, "n_samples": options.samples, "test_size": size, "seed": options.seed}
+    windows = options.windows * (4 if name == "healthcare-head" else 1)
+    asked |= {"windows": windows}
+    asked |= {"train_seconds": 0 if name.startswith("healthcare") else options.train_seconds}
+    wanted = [p for p in PATTERNS if not has_row(FILE, asked | {"pattern": p})]
+    if not wanted:
+        return
+    some = make(name, options)
+    some.imputer.set_params(n_samples=options.samples, verbose=0)
+    for pattern in wanted:
+        exam = Hiding(options.seed, pattern, 0.1, WHOLE).exam(some.imputer, some.test, 9)
+        given = [
+            np.where(target, np.nan, values)
+            for values, target in zip(some.test.values, exam.target_masks, strict=True)
+        ]
+        learned = calibrations(some, replace(some.test, values=tuple(given)), windows, options)
+        stem = "-".join(str(value) for value in (*asked.values(), pattern))
+        file = CACHE / "calibration" / f"raw-{stem}.npz"
+        raw = raw_quantiles(name, some.imputer, exam, file)
+        found = list(rows(some, exam, raw, learned))
+        add_rows(FILE, [asked | {"pattern": pattern} | row | circumstances() for row in found], KEY)
+        tell(name, pattern, pd.DataFrame(found))
+
+
+def tell(name: str, pattern: str, table: pd.DataFrame) -> None:
+    """The targets of one pattern: all cells, and the feature that is covered least."""
+    for kind, part in table[table["level"].isin([0.5, 0.9])].groupby("calibration", sort=False):
+        whole = part[part["by"] == "all"].set_index("level")
+        many = part[(part["by"] == "feature") & (part["n"] >= 200) & (part["level"] == 0.9)]
+        print(
+            f"{name} {pattern} {kind}: 50 % {whole.coverage[0.5]:.3f} ({whole.width[0.5]:.3f} wide)"
+            f", 90 % {whole.coverage[0.9]:.3f} ({whole.width[0.9]:.3f} wide); least of "
+            f"{len(many)} features {many.coverage.min():.3f}",
+            flush=True,
+        )
+
+
+def draw(path: Path) -> None:
+    """Reliability by set and pattern, before and after the calibration on held-out data."""
+    table = read_rows(FILE)
+    table = table[table["calibration"].isin(["none", "held out"])]
+    table = table.assign(calibrated=table["calibration"] == "held out")
+    names = list(dict.fromkeys(table["data"]))
+    figure = Figure(figsize=(3.3 * len(names), 6.6), layout="constrained")
+    axes = figure.subplots(len(PATTERNS), len(names), squeeze=False)
+    for (row, pattern), (column, name) in product(enumerate(PATTERNS), enumerate(names)):
+        part = table[(table["data"] == name) & (table["pattern"] == pattern) & (table["n"] >= 100)]
+        if len(part):
+            plot_reliability(part, ax=axes[row, column]).set_title(f"{name}, {pattern}")
+    figure.savefig(path, dpi=110)
+
+
+def main() -> None:
+    """Make the rows that are not there, and the picture."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--sets", nargs="+", default=list(SETS), choices=SETS)
+    parser.add_argument(
+        "--stays", type=int, default=100, help="of Healthcare; 8 times for the head"
+    )
+    parser.add_argument(
+        "--rows", type=int, default=3000, help="of the test data of ett and weather"
+    )
+    parser.add_argument("--samples", type=int, default=16)
+    parser.add_argument("--windows", type=int, default=256, help="to calibrate on")
+    parser.add_argument("--train-seconds", type=int, default=240)
+    parser.add_argument("--iterations", type=int, default=500, help="of the head's training")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=0)
+    parser.add_argument("--device", default="auto")
+    options = parser.parse_args()
+    options.missing, options.fold = 0.1, 0
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    circumstances()
+    for name in options.sets:
+        run(name, options)
+    draw(RESULTS / "calibration.png")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,138 @@
+"""Calibrated intervals: learned on hidden cells, and a report of how true they are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from tsimpute.answers import Choice, Fitted, calibration_for, cell_quantiles, way_for
+from tsimpute.errors import InputError
+from tsimpute.evaluation.conformal import GRID, Calibration, fit_factors, with_grid
+from tsimpute.exam import Exam, ExamPlan, make_exam
+from tsimpute.fitting import Settings, data_plan
+from tsimpute.model import FittedModel
+from tsimpute.panel.core import Panel
+from tsimpute.panel.windows import runs
+from tsimpute.training.setup import held_out_rows
+
+FloatArray = NDArray[np.float64]
+
+MOST_ROUNDS = 8  # in each of which other cells are hidden
+MAX_WINDOWS = 256
+
+
+@dataclass(frozen=True)
+class Hiding:
+    """Which cells are hidden, and how much may be sampled for them.
+
+    Attributes
+    ----------
+    seed : int
+    pattern : str
+        One of :data:`tsimpute.panel.hiding.PATTERNS`.
+    fraction : float
+        Share of the observed cells.
+    max_windows : int
+        About how many windows are sampled at most.
+    """
+
+    seed: int
+    pattern: str = "mixed"
+    fraction: float = 0.1
+    max_windows: int = MAX_WINDOWS
+
+    def exam(self, imputer: Fitted, panel: Panel, *stream: int) -> Exam:
+        """The panel with cells hidden; other streams of random numbers hide other ones."""
+        size = self.fraction, self.max_windows
+        plan = ExamPlan(self.seed, imputer.overlap, *size, self.pattern, stream)
+        return make_exam(imputer.model_, panel, plan)
+
+
+def with_calibration(imputer: Fitted, panel: Panel, hiding: Hiding) -> FittedModel:
+    """The model with a calibration of the imputer's own way to make quantiles.
+
+    Cells are hidden in several rounds, other ones each time, until enough windows were sampled.
+    """
+    model, left = imputer.model_, hiding.max_windows
+    exams: list[Exam] = []
+    raw: list[FloatArray] = []
+    for n in range(MOST_ROUNDS):
+        exam = replace(hiding, max_windows=left).exam(imputer, panel, 4, n)
+        choice = Choice(random_state=(hiding.seed + n) % 2**32, calibrated=False)
+        raw.append(cell_quantiles(imputer, exam.given, exam.target_masks, choice, GRID))
+        exams.append(exam)
+        left -= exam.n_windows
+        if left < 1:
+            break
+    factors, n_cells = fit_factors(
+        np.concatenate(raw, axis=1),
+        np.concatenate([exam.truth for exam in exams]),
+        np.concatenate([exam.features for exam in exams]),
+        np.concatenate([exam.group_of(exam.distances) for exam in exams]),
+        np.concatenate([n * 2**40 + exam.gap_numbers for n, exam in enumerate(exams)]),
+        (model.n_features, len(exams[0].first_rows)),
+    )
+    way = way_for(imputer, Choice())
+    n_samples = 0 if way["method"] == "head" else imputer.n_samples
+    calibration = Calibration(factors, n_cells, exams[0].first_rows, way, n_samples)
+    return replace(model, calibration=calibration)
+
+
+def held_out_panel(imputer: Settings, panel: Panel, window_steps: int, seed: int) -> Panel:
+    """The rows that training with this seed holds out for validation, each stretch as a series.
+
+    Raises
+    ------
+    InputError
+        If there are none, or nothing was observed there.
+    """
+    plan = replace(data_plan(imputer), window_steps=window_steps)
+    held = held_out_rows(panel.values, plan, seed)
+    places = [(i, run) for i, rows in enumerate(held) for run in runs(rows)]
+    values = tuple(panel.values[i][run] for i, run in places)
+    if not any((~np.isnan(part)).any() for part in values):
+        raise InputError(
+            f"calibrate=True needs rows that training does not see, and "
+            f"validation_fraction={imputer.validation_fraction} of these data leaves none that "
+            f"were observed; raise validation_fraction, or fit with calibrate=False and call "
+            f"fit_calibration(X) with other data"
+        )
+    times = tuple(panel.times[i][run] for i, run in places)
+    return replace(panel, values=values, times=times, series_ids=tuple(range(len(places))))
+
+
+def report(imputer: Fitted, panel: Panel, hiding: Hiding, levels: Sequence[float]) -> pd.DataFrame:
+    """Coverage and width of central intervals; see :meth:`EDDPMImputer.calibration_report`."""
+    exam = hiding.exam(imputer, panel, 5)
+    ends = [round((1 + sign * level) / 2, 12) for level in levels for sign in (-1, 1)]
+    asked = with_grid(ends)
+    choice = Choice(calibrated=False)
+    raw = cell_quantiles(imputer, exam.given, exam.target_masks, choice, asked)
+    found = {False: raw[[asked.index(end) for end in ends]]}
+    calibration = calibration_for(imputer, Choice())
+    if calibration is not None:
+        groups = calibration.group_of(exam.distances)
+        found[True] = calibration.apply(
+            raw, asked, ends, calibration.factors[exam.features, groups]
+        )
+    rows = []
+    for is_calibrated, quantiles in found.items():
+        pairs = exam.within_range(imputer.model_, quantiles).reshape(len(levels), 2, -1)
+        for by, group, cells in exam.groupings(panel.feature_names):
+            for level, (low, high) in zip(levels, pairs[..., cells], strict=True):
+                names = {"by": by, "group": group, "level": level, "calibrated": is_calibrated}
+                rows.append(names | _interval(low, high, exam.truth[cells]))
+    return pd.DataFrame(rows)
+
+
+def _interval(low: FloatArray, high: FloatArray, truth: FloatArray) -> dict[str, float]:
+    inside = (low <= truth) & (truth <= high)
+    return {
+        "coverage": float(inside.mean()),
+        "width": float((high - low).mean()),
+        "n": truth.size,
+    }

@@ -1,0 +1,187 @@
+"""How a fitted imputer is checked on cells that it hides itself, and calibrated by them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Self
+
+from sklearn.utils import check_random_state
+
+from tsimpute.errors import InputError
+from tsimpute.imputer.base import FittedImputer
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from tsimpute.calibrating import Hiding
+    from tsimpute.selfcheck import SelfCheck
+
+
+class ChecksItself(FittedImputer):
+    """Part of `EDDPMImputer`: calibration of intervals, and comparison with simple methods."""
+
+    def fit_calibration(
+        self,
+        X: Any,
+        *,
+        pattern: str = "mixed",
+        hidden_fraction: float = 0.1,
+        max_windows: int = 256,
+        random_state: Any = None,
+    ) -> Self:
+        """Learn how much wider or narrower intervals must be, on cells that are hidden for it.
+
+        Split-conformal calibration (conformalised quantiles, Romano et al. 2019), by feature and
+        by distance to the nearest observed cell; the network is not changed. It holds for the
+        imputer's present `method`, `sampler`, `variance` and `start`, and for its steps: afterwards
+        `predict_quantiles` is calibrated for these and refuses others. Intervals from fewer
+        samples than `n_samples` are a little narrower.
+
+        Parameters
+        ----------
+        X : DataFrame, array, DataArray or Dataset
+            Data that training has not seen: new series, or the very data to be filled.
+        pattern : {"mixed", "point", "block", "like-data"}, default="mixed"
+            Which observed cells are hidden: single ones, stretches of single features, half of
+            either, or gaps like those of X; see `evaluate`.
+        hidden_fraction : float, default=0.1
+            Share of the observed cells that is hidden at once.
+        max_windows : int, default=256
+            About how many windows are sampled at most; if X has fewer, other cells are hidden
+            again, up to eight times.
+        random_state : int, RandomState or None, optional
+            None: the seed of the fit, the same cells each time.
+
+        Returns
+        -------
+        EDDPMImputer
+            Itself.
+
+        Raises
+        ------
+        NotFittedError, InputError
+            Before `fit`; if the data do not fit the model, or no cell can be hidden.
+        """
+        from tsimpute.calibrating import with_calibration
+
+        panel = self._read(X)
+        hiding = self._hiding(random_state, pattern, hidden_fraction, max_windows)
+        self.model_ = with_calibration(self, panel, hiding)
+        return self
+
+    def calibration_report(
+        self,
+        X: Any,
+        *,
+        levels: Sequence[float] = (0.5, 0.8, 0.9, 0.95),
+        pattern: str = "mixed",
+        hidden_fraction: float = 0.1,
+        max_windows: int = 256,
+        random_state: Any = None,
+    ) -> pd.DataFrame:
+        """How often central intervals hold hidden cells, and how wide they are.
+
+        Parameters
+        ----------
+        X : DataFrame, array, DataArray or Dataset
+            Data that training has not seen. The hidden cells are other ones than those of
+            `fit_calibration`.
+        levels : sequence of float, default=(0.5, 0.8, 0.9, 0.95)
+            Nominal coverage of the intervals, within (0, 1).
+        pattern, hidden_fraction, max_windows, random_state
+            As in `fit_calibration`.
+
+        Returns
+        -------
+        DataFrame, one row a group, level and kind
+            `by` ("all", "feature", "distance" to the nearest given cell, or "gap length", both in
+            rows) and `group`; the nominal `level`; `calibrated`, False for the intervals as they
+            were predicted, True, if the model has a calibration, for those that
+            `predict_quantiles` gives; `coverage`; mean `width`, in standard deviations of the
+            feature; `n`, the number of cells. For a picture: `tsimpute.plotting.plot_reliability`.
+
+        Raises
+        ------
+        NotFittedError, InputError
+            As in `fit_calibration`; if a level lies outside (0, 1), or the model's calibration is
+            that of another method, sampler, variance or start.
+        """
+        from tsimpute.calibrating import report
+        from tsimpute.settings import checked_quantiles
+
+        checked = checked_quantiles(levels, "levels")
+        panel = self._read(X)
+        hiding = self._hiding(random_state, pattern, hidden_fraction, max_windows)
+        return report(self, panel, hiding, checked)
+
+    def evaluate(
+        self,
+        X: Any,
+        pattern: str = "like-data",
+        *,
+        methods: Sequence[str] | None = None,
+        period: int | None = None,
+        hidden_fraction: float = 0.1,
+        max_windows: int = 64,
+        random_state: Any = None,
+    ) -> SelfCheck:
+        """Compare the imputer with simple methods on observed cells that are hidden for it.
+
+        All methods see the same series with the same cells hidden. Calibrated quantiles are scored
+        where the model has a calibration.
+
+        Parameters
+        ----------
+        X : DataFrame, array, DataArray or Dataset
+            Best data that training has not seen: a network remembers something of the cells that
+            it was trained on, and simple methods do not.
+        pattern : {"like-data", "point", "block", "mixed"}, default="like-data"
+            Which observed cells are hidden: gaps as X has them (as long, and of the same features
+            at once) at random places; single cells; stretches of single features of 2 rows to a
+            window; or half of the last two each.
+        methods : sequence of str, optional
+            Of "last value", "linear", "seasonal", "Kalman" (a local linear trend; needs
+            statsmodels, takes a minute at most) and "IterativeImputer" (scikit-learn); default:
+            all that can be used. Notes say what was left out or cut short, and why.
+        period : int, optional
+            Rows in a season. Default: a day, a week or a year, by the time labels.
+        hidden_fraction : float, default=0.1
+            Share of the observed cells that is hidden.
+        max_windows : int, default=64
+            About how many windows are sampled at most; cells are hidden there alone.
+        random_state : int, RandomState or None, optional
+            None: the seed of the fit, the same cells each time.
+
+        Returns
+        -------
+        SelfCheck
+            Tables `overall`, `by_feature` and `by_gap`, `notes`, and `text`, which says in words
+            whether a simple method wins, and where; ``print`` shows it.
+
+        Raises
+        ------
+        NotFittedError, InputError
+            Before `fit`; if the data do not fit the model, a name is unknown, no cell can be
+            hidden, or the model's calibration is that of another method, sampler, variance or
+            start.
+        """
+        from tsimpute import selfcheck
+        from tsimpute.evaluation.rivals import RIVALS
+        from tsimpute.methods import known_name
+
+        names = [known_name("methods", name, RIVALS) for name in methods or RIVALS]
+        if period is not None and (not isinstance(period, int) or period < 1):
+            raise InputError(f"period={period!r} cannot be used; expected a whole number of rows")
+        panel = self._read(X)
+        hiding = self._hiding(random_state, pattern, hidden_fraction, max_windows)
+        return selfcheck.evaluate(self, panel, hiding, names, period)
+
+    def _hiding(
+        self, random_state: Any, pattern: str, hidden_fraction: float, max_windows: int
+    ) -> Hiding:
+        from tsimpute.calibrating import Hiding
+
+        seed = self.seed_
+        if random_state is not None:
+            seed = int(check_random_state(random_state).randint(2**31 - 1))
+        return Hiding(seed, pattern, hidden_fraction, max_windows)
