@@ -119,8 +119,9 @@ def bands(
     imputer: Fitted, panel: Panel, choice: Choice, plan: SamplingPlan, levels: Sequence[float]
 ) -> list[FloatArray]:
     """The median that fills a hole, then quantiles: (1 + n_levels, n_times_i, K)."""
-    of_head = uses_head(imputer, choice)
-    read_middle = _marginal_reader(imputer, [0.5]) if of_head else read_median
+    if uses_head(imputer, choice):
+        read_all = reader_for(imputer, choice, [0.5, *levels], panel.values)
+        return _head_arrays(imputer, panel, 1 + len(levels), read_all)
     read_quantiles = reader_for(imputer, choice, levels, panel.values)
 
     def read(part: Stretch) -> NDArray[np.floating]:
@@ -192,20 +193,9 @@ def calibration_for(imputer: Fitted, choice: Choice) -> Calibration | None:
         If the calibration is that of another way to make quantiles.
     """
     calibration = imputer.model_.calibration if choice.calibrated else None
-    if calibration is None:
-        return None
-    way = way_for(imputer, choice)
-    if way != calibration.way:
-        raise InputError(
-            f"the intervals of this model were calibrated for {_named(calibration.way)}, and this "
-            f"call asks for {_named(way)}; set these as parameters of the imputer and call "
-            f"fit_calibration(X) again, or pass calibrated=False"
-        )
+    if calibration is not None:
+        calibration.check_way(way_for(imputer, choice))
     return calibration
-
-
-def _named(way: Mapping[str, str]) -> str:
-    return ", ".join(f"{name}={value!r}" for name, value in way.items())
 
 
 def plan_for(imputer: Fitted, choice: Choice) -> SamplingPlan:

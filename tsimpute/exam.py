@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -16,7 +16,6 @@ from tsimpute.errors import InputError
 from tsimpute.evaluation.metrics import CRPS_LEVELS, quantile_crps_from_quantiles
 from tsimpute.inference import (
     SamplingPlan,
-    Stretch,
     head_quantiles,
     hole_windows,
     sample_holes,
@@ -28,7 +27,7 @@ from tsimpute.panel.core import Panel
 from tsimpute.panel.gaps import distance_to_observed, gap_lengths, gap_numbers
 from tsimpute.panel.hiding import PATTERNS, hide_cells
 from tsimpute.panel.windows import window_starts
-from tsimpute.readout import Read, at_cells, head_reader, joined, quantile_reader
+from tsimpute.readout import head_reader, quantile_reader, read_cells
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
@@ -98,7 +97,8 @@ class Exam:
             module.to(plan.device)
         wanted = self.target_masks
         stretches = sample_holes(model, self.given, plan, on_steps, wanted)
-        return self.within_range(model, self._read(stretches, quantile_reader(CRPS_LEVELS)))
+        found = read_cells(stretches, wanted, quantile_reader(CRPS_LEVELS))
+        return self.within_range(model, found)
 
     def head_quantiles(
         self, model: FittedModel, overlap: float, device: torch.device
@@ -108,13 +108,7 @@ class Exam:
         model.marginals.to(device)
         stretches = head_quantiles(model, self.given, overlap, device, self.target_masks)
         read = head_reader(model.marginals.levels, CRPS_LEVELS)
-        return self.within_range(model, self._read(stretches, read))
-
-    def _read(self, stretches: Iterable[Stretch], read: Read) -> FloatArray:
-        """Read all hidden cells at once, and no other cell: reading takes longer than sampling."""
-        wanted = self.target_masks
-        parts = [at_cells(part, wanted[part.series][part.start : part.stop]) for part in stretches]
-        return np.asarray(read(joined(parts)))
+        return self.within_range(model, read_cells(stretches, self.target_masks, read))
 
     @cached_property
     def features(self) -> IntArray:

@@ -80,8 +80,9 @@ def with_sampler(
     if kind == "genie-distilled":
         progress = _bar(imputer, f"fit sampler {kind!r}", iterations)
         with progress as bar, own_random_numbers(seed, source.device):
-            network, grid = model.network, model.grid
-            head = fit_derivative_head(network, grid, source, iterations, bar.update, model.widths)
+            head = fit_derivative_head(
+                model.network, model.grid, source, iterations, bar.update, model.widths
+            )
         return _updated(model, {"sampler": kind}, heads={**model.heads, kind: head})
     if kind == "tdas":
         examples = list(islice(source.draw(), SPECTRUM_BATCHES))

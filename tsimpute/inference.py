@@ -42,8 +42,8 @@ class Stretch:
     deviations : ndarray of float32, shape (S, stop - start, K), or None
         With `SamplingPlan.mixture`, each trajectory ends in a Gaussian for every cell: `samples`
         are its means, and these its standard deviations.
-    cell_mask : ndarray of bool, shape (stop - start, K), or None
-        Where the arrays hold some cells only, (S, n_cells): which ones.
+    places : ndarray of int64, shape (3, n_cells), or None
+        Where the arrays hold some cells only, (S, n_cells): series, row and feature of each.
     """
 
     series: int
@@ -51,7 +51,7 @@ class Stretch:
     stop: int
     samples: NDArray[np.float32]
     deviations: NDArray[np.float32] | None = None
-    cell_mask: BoolArray | None = None
+    places: NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True)

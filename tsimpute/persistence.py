@@ -62,8 +62,8 @@ PAYLOAD = {1: PAYLOAD_1, 2: PAYLOAD_2, 3: (*PAYLOAD_2, "parts.json")}
 
 # Attributes of a model that are plain data: from what `to_dict` gave back to the attribute.
 PARTS: dict[str, Callable[[dict[str, Any]], Any]] = {
-    "calibration": Calibration.from_dict,
     "widths": StepWidths.from_dict,
+    "calibration": Calibration.from_dict,
 }
 
 

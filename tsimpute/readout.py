@@ -36,7 +36,7 @@ def lay_out(
     n : int
         Numbers for each cell.
     read : callable
-        From a stretch of holes alone, whose arrays are (S, n_holes) and whose `cell_mask` says
+        From a stretch of holes alone, whose arrays are (S, n_holes) and whose `places` says
         where they are, to scaled values (n, n_holes).
     unscale : callable
         From scaled values to the user's units.
@@ -51,28 +51,36 @@ def lay_out(
     return arrays
 
 
+def read_cells(
+    stretches: Iterable[Stretch], wanted: Sequence[NDArray[np.bool_]], read: Read
+) -> FloatArray:
+    """What is read at wanted holes, (n, n_wanted), in order of series, rows and features.
+
+    All at once, and no other cell: reading a few cells again and again takes longer than sampling.
+    """
+    parts = [at_cells(part, wanted[part.series][part.start : part.stop]) for part in stretches]
+    return np.asarray(read(joined(parts)), dtype=np.float64)
+
+
 def at_cells(part: Stretch, cells: NDArray[np.bool_]) -> Stretch:
     """The same stretch with nothing but some of its cells, (S, n_cells)."""
     deviations = None if part.deviations is None else part.deviations[:, cells]
-    samples = part.samples[:, cells]
-    return replace(part, samples=samples, deviations=deviations, cell_mask=cells)
+    row, feature = np.nonzero(cells)
+    places = np.stack([np.full_like(row, part.series), part.start + row, feature])
+    return replace(part, samples=part.samples[:, cells], deviations=deviations, places=places)
 
 
 def joined(parts: Sequence[Stretch]) -> Stretch:
     """Cells (S, n_cells) of several stretches, one after the other, as if of the first."""
     samples = np.concatenate([part.samples for part in parts], axis=1)
     spreads = [part.deviations for part in parts if part.deviations is not None]
-    deviations = np.concatenate(spreads, axis=1) if spreads else None
-    return replace(parts[0], samples=samples, deviations=deviations, cell_mask=None)
-
-
-def read_cells(
-    stretches: Iterable[Stretch], wanted: Sequence[NDArray[np.bool_]], read: Read
-) -> FloatArray:
-    """What is read at wanted holes, (n, n_wanted), in order of series, rows and features."""
-    rows = ((part, wanted[part.series][part.start : part.stop]) for part in stretches)
-    parts = [read(at_cells(part, cells)) for part, cells in rows]
-    return np.asarray(np.concatenate(parts, axis=1), dtype=np.float64)
+    places = [part.places for part in parts if part.places is not None]
+    return replace(
+        parts[0],
+        samples=samples,
+        deviations=np.concatenate(spreads, axis=1) if spreads else None,
+        places=np.concatenate(places, axis=1),
+    )
 
 
 def read_samples(part: Stretch) -> NDArray[np.floating]:
@@ -124,11 +132,13 @@ def calibrated_reader(
     asked = with_grid(levels)
     read_raw = raw(asked)
     groups = [cell_groups(calibration, ~np.isnan(values)) for values in series]
+    first_rows = np.cumsum([0, *(len(values) for values in series)])
+    stacked = np.concatenate(groups)
 
     def read(part: Stretch) -> NDArray[np.floating]:
-        assert part.cell_mask is not None
-        group = groups[part.series][part.start : part.stop][part.cell_mask]
-        factors = calibration.factors[np.nonzero(part.cell_mask)[1], group]
+        assert part.places is not None
+        i, row, feature = part.places
+        factors = calibration.factors[feature, stacked[first_rows[i] + row, feature]]
         return calibration.apply(np.asarray(read_raw(part)), asked, levels, factors)
 
     return read

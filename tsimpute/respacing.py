@@ -116,7 +116,7 @@ def with_steps(model: FittedModel, positions: IntArray) -> FittedModel:
     levels = old.index[positions], old.alpha_bar[positions], old.network_step[positions]
     grid = model.schedule.grid(*levels)
     widths = None if model.widths is None else model.widths.take(positions)
-    return replace(model, grid=grid, widths=widths, calibration=None)
+    return replace(model, grid=model.schedule.grid(*levels), widths=widths, calibration=None)
 
 
 @torch.no_grad()

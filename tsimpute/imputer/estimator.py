@@ -30,6 +30,7 @@ class EDDPMImputer(
     OneToOneFeatureMixin,  # type: ignore[misc]
     TransformerMixin,  # type: ignore[misc]
     ChoosesSampling,
+    ChecksItself,
     ExplainsCells,
     ImputesRepeatedly,
     SlimsSteps,
