@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Protocol
@@ -125,10 +125,8 @@ def bands(
     read_quantiles = reader_for(imputer, choice, levels, panel.values)
 
     def read(part: Stretch) -> NDArray[np.floating]:
-        return np.concatenate([read_middle(part), read_quantiles(part)])
+        return np.concatenate([read_median(part), read_quantiles(part)])
 
-    if of_head:
-        return _head_arrays(imputer, panel, 1 + len(levels), read)
     return _sampled_arrays(imputer, panel, plan, 1 + len(levels), read)
 
 

@@ -114,7 +114,6 @@ def with_steps(model: FittedModel, positions: IntArray) -> FittedModel:
     """
     old = model.grid
     levels = old.index[positions], old.alpha_bar[positions], old.network_step[positions]
-    grid = model.schedule.grid(*levels)
     widths = None if model.widths is None else model.widths.take(positions)
     return replace(model, grid=model.schedule.grid(*levels), widths=widths, calibration=None)
 

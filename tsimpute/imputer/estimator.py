@@ -34,7 +34,6 @@ class EDDPMImputer(
     ExplainsCells,
     ImputesRepeatedly,
     SlimsSteps,
-    ChecksItself,
 ):
     """Fills the holes of multivariate time series by conditional diffusion with few steps.
 

@@ -51,49 +51,6 @@ def gap_lengths(observed_mask: ArrayLike) -> IntArray:
     return np.where(observed, 0, after - before - 1)
 
 
-def gap_numbers(observed_mask: ArrayLike) -> IntArray:
-    """A number for each cell that the missing cells of one gap, and no others, have in common.
-
-    Parameters
-    ----------
-    observed_mask : array_like of bool, shape (L, K)
-        One series; True where a value is known.
-
-    Returns
-    -------
-    ndarray of int64, shape (L, K)
-        0 to (L + 1) K - 1; meaningless at observed cells.
-    """
-    observed = np.asarray(observed_mask, dtype=bool)
-    before, _ = gap_edges(observed)
-    return np.asarray((before + 1) * observed.shape[1] + np.arange(observed.shape[1]))
-
-
-def outages(observed_mask: ArrayLike) -> tuple[IntArray, BoolArray]:
-    """Gaps of a series; features that are missing over exactly the same rows are one outage.
-
-    Parameters
-    ----------
-    observed_mask : array_like of bool, shape (L, K)
-        One series; True where a value is known.
-
-    Returns
-    -------
-    n_rows : ndarray of int64, shape (n,)
-        How long each outage lasts.
-    features : ndarray of bool, shape (n, K)
-        True at the features that it takes.
-    """
-    missing = np.pad(~np.asarray(observed_mask, dtype=bool), ((1, 1), (0, 0)))
-    edges = np.diff(missing.astype(np.int8), axis=0).T  # (K, L + 1)
-    feature, start = np.nonzero(edges == 1)
-    stop = np.nonzero(edges == -1)[1]
-    rows, place = np.unique(np.stack([start, stop], axis=1), axis=0, return_inverse=True)
-    together = np.zeros((len(rows), len(edges)), dtype=bool)
-    together[place.ravel(), feature] = True
-    return rows[:, 1] - rows[:, 0], together
-
-
 def gap_edges(observed_mask: BoolArray) -> tuple[IntArray, IntArray]:
     """Rows of the nearest observed cells of each cell's feature.
 
