@@ -43,7 +43,7 @@ LAYERS = (
     ("methods", "heads", "prepared", "inference", "readout", "batching", "answers", "finishing"),
     ("exam", "respacing", "exploration", "provenance", "identity", "widths", "width_search"),
     ("imputer",),
-    ("persistence", "parallel", "plotting", "datasets"),
+    ("persistence", "parallel", "plotting", "datasets", "files", "neighbours"),
     ("client", "cli", "demo", "__main__"),
 )
 RANK = {part: rank for rank, parts in enumerate(LAYERS) for part in parts}
