@@ -43,7 +43,7 @@ def impute(
     seed: Seed = None,
     quiet: Quiet = False,
 ) -> None:
-    """Fill the holes with medians, and write quantiles beside them.
+    """Fill the holes with medians (the quantile .5), and write other quantiles beside them.
 
     Observed values, and columns that the model does not know, are left as they are.
     """

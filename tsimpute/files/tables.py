@@ -37,7 +37,7 @@ def read_csv(data: bytes) -> pd.DataFrame:
     if twice:
         raise ValueError(f"column {twice[0]!r} is there more than once")
     as_text = {i: "str" for i, name in enumerate(names) if name.lower() in SERIES_NAMES}
-    table = pd.read_csv(
+    table: pd.DataFrame = pd.read_csv(
         io.BytesIO(data),
         header=None,
         skiprows=1,
