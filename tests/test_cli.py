@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import shutil
@@ -20,6 +19,7 @@ import pytest
 
 from tsimpute import EDDPMImputer, load
 from tsimpute.files import read
+from tsimpute.files.tables import read_csv
 
 pytest.importorskip("typer")
 
@@ -160,7 +160,7 @@ def test_impute_reads_and_writes_pipes_and_talks_on_standard_error(folder: Path)
     assert done.returncode == 0
     assert f"{int(table().isna().sum().sum())} of 120 cells were missing" in err.decode()
     assert "impute: 100%" in err.decode()
-    found = pd.read_csv(io.BytesIO(out), index_col="time", parse_dates=True)
+    found = read_csv(out).set_index("time")
     imputer = load(folder / "model", device="cpu")
     wanted = imputer.predict_quantiles(data[["y", "x"]], [0.5], n_samples=2, random_state=7)
     assert list(found) == ["y", "x", "note"]
@@ -173,7 +173,7 @@ def test_impute_takes_many_series(folder: Path, tmp_path: Path, run: Run) -> Non
     options = ["--series-column", "stay", "--device", "cpu", "-q"]
     code, out, err = run("impute", folder / "model", tmp_path / "both.csv", *options)
     assert (code, err) == (0, "")
-    found = pd.read_csv(io.StringIO(out))
+    found = read_csv(out.encode())
     bands = load(folder / "model", device="cpu").predict_quantiles(both, [0.5])
     wanted = bands.to_numpy()[0]  # (series, time, feature)
     assert found["stay"].tolist() == ["p"] * 60 + ["q"] * 9
