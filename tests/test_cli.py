@@ -181,6 +181,18 @@ def test_impute_takes_many_series(folder: Path, tmp_path: Path, run: Run) -> Non
     np.testing.assert_array_equal(found[["x", "y"]].to_numpy()[60:], wanted[1, :9])
 
 
+def test_impute_says_how_many_cells_the_models_rules_leave_open(
+    folder: Path, tmp_path: Path, run: Run
+) -> None:
+    ruled = load(folder / "model", device="cpu").set_params(max_gap=1, scaling="standard")
+    ruled.save(tmp_path / "ruled")
+    code, out, err = run("impute", tmp_path / "ruled", folder / "data.csv")
+    n_open = int(ruled.transform(table()).isna().sum().sum())
+    assert code == 0 and n_open > 0
+    assert read_csv(out.encode()).isna().sum().sum() == n_open
+    assert f"{n_open} were refused and are left open" in err
+
+
 def test_impute_can_write_over_its_input(folder: Path, tmp_path: Path, run: Run) -> None:
     shutil.copy(folder / "data.csv", tmp_path / "data.csv")
     file = tmp_path / "data.csv"
@@ -198,6 +210,7 @@ def test_inspect_tells_what_a_model_is(folder: Path, run: Run) -> None:
     facts = json.loads(out)
     imputer = load(folder / "model", device="cpu")
     assert facts["checksums"] == "verified" and facts["format"] == 3
+    assert facts["model_id"] == imputer.model_id_
     assert [feature["name"] for feature in facts["features"]] == ["x", "y"]
     assert facts["features"][0]["mean"] == pytest.approx(table()["x"].mean())
     assert facts["steps"]["kept"] == imputer.model_.grid.index.tolist()
@@ -207,6 +220,14 @@ def test_inspect_tells_what_a_model_is(folder: Path, run: Run) -> None:
     assert facts["training"]["epochs"] == 1
     given = SMALL | {"random_state": 3, "device": "cpu", "verbose": 0}
     assert facts["parameters"] == given
+
+
+def test_inspect_names_a_learned_scaling(folder: Path, run: Run) -> None:
+    options = ['--set=scaling={"x": "rank"}', '--set=bounds={"y": [-2, 2]}']
+    assert run("fit", folder / "data.csv", "--out", folder / "ranked", *TINY, *options)[0] == 0
+    code, out, _ = run("inspect", folder / "ranked")
+    assert code == 0
+    assert ", of the rank" in out and "bounds={'y': [-2, 2]}" in out
 
 
 def test_inspect_names_what_was_learned_besides(folder: Path, tmp_path: Path, run: Run) -> None:

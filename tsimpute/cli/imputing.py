@@ -22,6 +22,7 @@ from tsimpute.cli.options import (
 
 if TYPE_CHECKING:
     from tsimpute.files import Recording
+    from tsimpute.files.recording import Container
 
 
 def impute(
@@ -64,12 +65,13 @@ def impute(
     )
     content = recording.with_quantiles(found, levels)
     write(content, recording, out)
-    say(_summary(recording), quiet)
+    n_missing, n_cells = _holes(recording.data, recording)
+    n_open, _ = _holes(content, recording)
+    left = f", {n_open} were refused and are left open" if n_open else ""
+    say(f"{n_missing} of {n_cells} cells were missing{left}", quiet)
 
 
-def _summary(recording: Recording) -> str:
-    missing, cells = 0, 0
-    for name in recording.features:
-        holes = recording.data[name].isnull()
-        missing, cells = missing + int(holes.sum()), cells + holes.size
-    return f"{missing} of {cells} cells were missing"
+def _holes(content: Container, recording: Recording) -> tuple[int, int]:
+    """Missing cells and all cells of the features."""
+    columns = [content[name] for name in recording.features]
+    return sum(int(column.isnull().sum()) for column in columns), sum(c.size for c in columns)

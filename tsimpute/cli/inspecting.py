@@ -31,6 +31,7 @@ def describe(path: Path, imputer: EDDPMImputer) -> dict[str, Any]:
     stored = json.loads((path / "config.json").read_text("utf-8"))
     return {
         "path": str(path),
+        "model_id": imputer.model_id_,
         "format": int((path / "FORMAT_VERSION").read_text("utf-8")),
         "tsimpute_version": stored["tsimpute_version"],
         "checksums": "verified",
@@ -48,8 +49,17 @@ def describe(path: Path, imputer: EDDPMImputer) -> dict[str, Any]:
 def _features(imputer: EDDPMImputer) -> list[dict[str, Any]]:
     scaler = imputer.model_.scaler
     names = imputer.model_.feature_names or range(imputer.n_features_in_)
-    rows = zip(names, scaler.center.tolist(), scaler.scale.tolist(), strict=True)
-    return [{"name": name, "mean": mean, "sd": sd} for name, mean, sd in rows]
+    transforms = scaler.transforms or [None] * len(scaler.center)
+    rows = zip(names, scaler.center.tolist(), scaler.scale.tolist(), transforms, strict=True)
+    return [
+        {
+            "name": name,
+            "mean": mean,
+            "sd": sd,
+            "scaling": "standard" if transform is None else transform.to_dict()["kind"],
+        }
+        for name, mean, sd, transform in rows
+    ]
 
 
 def _network(imputer: EDDPMImputer) -> dict[str, int]:
@@ -110,13 +120,17 @@ def _lines(facts: dict[str, Any]) -> Iterator[str]:
     network, steps, training = facts["network"], facts["steps"], facts["training"]
     sizes = facts["bytes"].values()
     yield (
-        f"{facts['path']}: a model of format {facts['format']}, "
+        f"{facts['path']}: model {facts['model_id']}, of format {facts['format']}, "
         f"written by tsimpute {facts['tsimpute_version']}"
     )
     yield f"files       {len(sizes)}, {sum(sizes) / 1000:.1f} kB; SHA-256 {facts['checksums']}"
     yield f"window      {facts['window_steps']} rows, {len(facts['features'])} features:"
     for feature in facts["features"]:
-        yield f"            {feature['name']}: mean {feature['mean']:.4g}, sd {feature['sd']:.4g}"
+        kind = "" if feature["scaling"] == "standard" else f", of the {feature['scaling']}"
+        yield (
+            f"            {feature['name']}: mean {feature['mean']:.4g}, "
+            f"sd {feature['sd']:.4g}{kind}"
+        )
     yield (
         f"network     {network['n_parameters']:,} weights: {network['channels']} channels, "
         f"{network['layers']} layers, {network['heads']} heads"
