@@ -34,7 +34,7 @@ check: setup  ## lint, format, types, import direction, docstrings
 	$(BIN)/mypy
 	$(BIN)/python -m pytest --quiet tests/test_project.py
 
-docs: setup  ## build the documentation in docs/_build/html; a warning fails
+docs: setup  ## build the documentation, and run its gallery, in docs/_build/html; a warning fails
 	$(BIN)/sphinx-build --fail-on-warning --keep-going --fresh-env --quiet -b html docs docs/_build/html
 
 demo: setup  ## impute a real series and write tables and pictures to demo_output/
@@ -55,6 +55,6 @@ bench: setup  ## measure speed against peers
 	$(BIN)/python benchmarks/speed/run.py
 
 clean:  ## remove the environment, caches and everything that was built
-	rm -rf $(VENV) build dist demo_output docs/_build
+	rm -rf $(VENV) build dist demo_output docs/_build docs/gallery
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find tsimpute tests benchmarks -type d -name __pycache__ -prune -exec rm -rf {} +

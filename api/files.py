@@ -18,6 +18,7 @@ from api.asking import Answer
 from api.errors import ServiceError, invalid
 from api.settings import Settings
 from api.tables import Table, check_size, parse_times
+from tsimpute.files import level_suffix
 
 INDEX_NAMES = ("time", "timestamp", "series")
 EXPANDED = 16  # a Parquet file may be this many times the limit of the body once unpacked
@@ -193,7 +194,7 @@ def write_file(file: File, answer: Answer) -> bytes:
         if np.isnan(answer.table.values[:, k]).any():
             frame.isetitem(first + k, answer.median[:, k])
     added = {
-        f"{name}_q{suffix(level)}": answer.quantiles[i, :, k]
+        f"{name}_q{level_suffix(level)}": answer.quantiles[i, :, k]
         for k, name in enumerate(answer.table.columns)
         for i, level in enumerate(answer.levels)
     }
@@ -201,12 +202,6 @@ def write_file(file: File, answer: Answer) -> bytes:
         raise invalid(("body", "file"), "columns", "a column <feature>_q<level> is there already")
     filled = pd.concat([frame, pd.DataFrame(added, index=frame.index)], axis=1)
     return _WRITERS[file.kind](filled)
-
-
-def suffix(level: float) -> str:
-    """Percent of a level as part of a column name: 05, 50, 97_5."""
-    whole, _, part = f"{100 * level:.10g}".partition(".")
-    return whole.zfill(2) + (f"_{part}" if part else "")
 
 
 def _to_csv(frame: pd.DataFrame) -> bytes:

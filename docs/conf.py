@@ -14,8 +14,23 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.mathjax",
     "sphinx.ext.napoleon",
+    "sphinx_gallery.gen_gallery",
 ]
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "examples", "neighbours"]
+sphinx_gallery_conf = {
+    "examples_dirs": "examples",
+    "gallery_dirs": "gallery",
+    "filename_pattern": r"\.py$",  # every example is run
+    "abort_on_example_error": True,
+    "plot_gallery": "True",
+    "matplotlib_animations": False,
+    "show_memory": False,
+    "show_signature": False,
+    "min_reported_time": 1e9,  # times differ from machine to machine
+    "write_computation_times": False,
+    "remove_config_comments": True,
+    "download_all_examples": False,
+}
 myst_enable_extensions = ["colon_fence", "dollarmath"]
 myst_heading_anchors = 2
 

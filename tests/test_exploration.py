@@ -275,7 +275,7 @@ def test_the_head_and_its_start_are_rows_where_the_model_has_one(pruned):
     started = _other(fitted, respaced(fitted, fitted.model_, "uniform", 2))
     started.set_params(start="marginals")
     assert table["crps"].iloc[1] == pytest.approx(-started.score(_table()), rel=1e-9)
-    labels = plot_speed_quality(table).axes[0].get_legend_handles_labels()[1]
+    labels = plot_speed_quality(table).get_legend_handles_labels()[1]
     assert labels[:3] == ["ddpm, fixed", "ddpm, fixed, started at the marginals", "head"]
 
 

@@ -40,23 +40,22 @@ def schedule() -> pd.DataFrame:
     return pd.DataFrame({**columns, "alpha_bar": np.geomspace(1, 1e-4, 10)})
 
 
-def _labels(axes) -> list[str]:
-    return [text.get_text() for text in axes.get_legend().get_texts()]
+def _labels(ax) -> list[str]:
+    return [text.get_text() for text in ax.get_legend().get_texts()]
 
 
 def test_imputation_draws_bands_only_in_the_holes(observed, quantiles, tmp_path):
     truth = observed.fillna(0.4)
     other = observed["a"].interpolate().bfill()
     path = tmp_path / "picture.png"
-    figure = plotting.plot_imputation(
+    ax = plotting.plot_imputation(
         observed, quantiles, "a", truth, {"linear": other}, units="ppm", path=path
     )
-    (axes,) = figure.axes
     assert path.stat().st_size > 1000
     expected = ["90% interval", "50% interval", "median", "linear", "held out", "observed"]
-    assert _labels(axes) == expected
-    assert axes.get_ylabel() == "a (ppm)"
-    lines = {line.get_label(): line.get_ydata() for line in axes.get_lines()}
+    assert _labels(ax) == expected
+    assert ax.get_ylabel() == "a (ppm)"
+    lines = {line.get_label(): line.get_ydata() for line in ax.get_lines()}
     holes = observed["a"].isna().to_numpy()
     np.testing.assert_array_equal(lines["median"][holes], 0.5)
     assert np.isnan(lines["median"][12:18]).all()
@@ -67,9 +66,9 @@ def test_imputation_draws_bands_only_in_the_holes(observed, quantiles, tmp_path)
 def test_imputation_takes_a_series_and_numbered_times(observed, quantiles):
     series = observed["b"].reset_index(drop=True)
     renamed = quantiles.assign_coords(time=series.index).sel(feature="b", drop=True)
-    figure = plotting.plot_imputation(series, renamed)
-    assert figure.axes[0].get_xlabel() == "time"
-    assert figure.axes[0].get_ylabel() == "b"
+    ax = plotting.plot_imputation(series, renamed)
+    assert ax.get_xlabel() == "time"
+    assert ax.get_ylabel() == "b"
 
 
 def test_imputation_names_what_is_wrong(observed, quantiles):
@@ -83,11 +82,89 @@ def test_imputation_names_what_is_wrong(observed, quantiles):
         plotting.plot_imputation(observed.rename(columns={"a": "c"}), quantiles, "c")
 
 
+def test_a_series_is_drawn_with_its_gaps_shaded(observed):
+    ax = plotting.plot_series(observed, "a", units="ppm")
+    assert ax.get_ylabel() == "a (ppm)"
+    assert _labels(ax) == ["gaps (30.0% of the rows)", "observed"]
+    shaded = [path.get_extents() for path in ax.collections[0].get_paths()]
+    days = [round(box.x1 - box.x0) for box in shaded]
+    assert days == [1, 2, 11]  # from the reading before to the one after
+    with pytest.raises(InputError, match="expected a column of data"):
+        plotting.plot_series(observed, "c")
+
+
+def test_readings_between_two_gaps_have_a_dot_in_a_long_series_too():
+    values = np.sin(np.arange(600) / 9)
+    values[[10, 12, 40]] = np.nan
+    ax = plotting.plot_series(pd.Series(values))
+    dots = ax.get_lines()[1].get_ydata()
+    assert np.flatnonzero(np.isfinite(dots)).tolist() == [11]
+
+
+def _missing_shares(ax) -> np.ndarray:
+    return ax.collections[0].get_array().filled(np.nan)
+
+
+def test_missingness_has_a_line_for_each_feature(observed):
+    ax = plotting.plot_missingness(observed)
+    np.testing.assert_array_equal(_missing_shares(ax), observed.isna().to_numpy().T)
+    names = [text.get_text() for text in ax.get_yticklabels()]
+    assert names == ["a  30.0%", "b  25.0%"]
+    with pytest.raises(InputError, match="by='time'"):
+        plotting.plot_missingness(observed, "time")
+
+
+def test_missingness_of_long_data_is_drawn_in_bins_that_lose_no_cell():
+    rng = np.random.default_rng(0)
+    holes = rng.random((1003, 2)) < 0.3
+    ax = plotting.plot_missingness(np.where(holes, np.nan, 1.0))
+    shares = _missing_shares(ax)
+    assert shares.shape == (2, 400)
+    rows = np.histogram(np.arange(1003), ax.collections[0].get_coordinates()[0, :, 0])[0]
+    np.testing.assert_allclose((shares * rows).sum(axis=1), holes.sum(axis=0))
+
+
+def test_missingness_of_many_series_by_feature_and_by_series():
+    short, long = pd.DataFrame({"a": [1, np.nan]}), pd.DataFrame({"a": [np.nan, 1, 1, np.nan]})
+    both = pd.concat({"p": short, "q": long}, names=["series", "time"])
+    by_feature = _missing_shares(plotting.plot_missingness(both))
+    np.testing.assert_allclose(by_feature, [[0.5, 0.5, 0, 1]])
+    by_series = _missing_shares(plotting.plot_missingness(both, "series"))
+    np.testing.assert_array_equal(by_series, [[0, 1, np.nan, np.nan], [1, 0, 0, 1]])
+
+
+def test_missingness_puts_many_series_on_few_lines():
+    values = np.ones((250, 4, 1))
+    values[3:6] = np.nan
+    ax = plotting.plot_missingness(values, "series")
+    shares = _missing_shares(ax)
+    assert len(shares) == 84  # three series a line
+    np.testing.assert_array_equal(shares[:3], [[0] * 4, [1] * 4, [0] * 4])
+    assert len(ax.get_yticklabels()) <= 40
+
+
+@pytest.mark.parametrize(
+    "index",
+    [
+        pd.period_range("2020-01", periods=6, freq="M"),
+        pd.date_range("2020-01-31", periods=6, freq="ME"),
+        pd.date_range("2020-03-29", periods=6, freq="h", tz="Europe/Paris"),
+        pd.timedelta_range("0h", periods=6, freq="h"),
+        pd.Index(np.arange(6) / 4),
+    ],
+    ids=["periods", "month ends", "time zone", "spans", "numbers"],
+)
+def test_missingness_takes_every_kind_of_time(index):
+    table = pd.DataFrame({"a": [1, np.nan, 1, 1, np.nan, 1]}, index=index)
+    shares = _missing_shares(plotting.plot_missingness(table))
+    np.testing.assert_array_equal(shares, [[0, 1, 0, 0, 1, 0]])
+
+
 def test_step_schedule_highlights_the_kept_steps(schedule):
-    figure = plotting.plot_step_schedule(schedule)
-    axes, signal = figure.axes
-    assert _labels(axes) == ["dropped step", "kept step (3)", "signal"]
-    assert len(axes.patches) == 10
+    ax = plotting.plot_step_schedule(schedule)
+    _, signal = ax.get_figure().axes
+    assert _labels(ax) == ["dropped step", "kept step (3)", "signal"]
+    assert len(ax.patches) == 10
     assert signal.get_yscale() == "log"
     with pytest.raises(InputError, match=r"expected also \['kept'\]"):
         plotting.plot_step_schedule(schedule.drop(columns="kept"))
@@ -96,10 +173,10 @@ def test_step_schedule_highlights_the_kept_steps(schedule):
 def test_keep_prob_history(tmp_path):
     history = np.random.default_rng(0).random((6, 10))
     path = tmp_path / "picture.svg"
-    figure = plotting.plot_keep_prob_history(history, np.arange(0, 60, 10), path=path)
+    ax = plotting.plot_keep_prob_history(history, np.arange(0, 60, 10), path=path)
     assert path.read_text(encoding="utf-8").startswith("<?xml")
-    assert figure.axes[0].get_xlabel() == "epoch"
-    (mesh,) = figure.axes[0].collections
+    assert ax.get_xlabel() == "epoch"
+    (mesh,) = ax.collections
     np.testing.assert_array_equal(mesh.get_array(), history.T)
     with pytest.raises(InputError, match="records: got shape"):
         plotting.plot_keep_prob_history(history, [1, 2])
@@ -113,9 +190,9 @@ def test_loss_curves_skip_epochs_without_validation():
         "train_loss": [4.0, 3, 2, 1],
         "validation_loss": [5.0, np.nan] * 2,
     }
-    figure = plotting.plot_loss_curves(pd.DataFrame(columns))
-    assert [len(line.get_xdata()) for line in figure.axes[0].get_lines()] == [4, 2]
-    assert _labels(figure.axes[0]) == ["training", "validation"]
+    ax = plotting.plot_loss_curves(pd.DataFrame(columns))
+    assert [len(line.get_xdata()) for line in ax.get_lines()] == [4, 2]
+    assert _labels(ax) == ["training", "validation"]
 
 
 def test_quality_draws_a_line_for_each_method_on_given_axes():
@@ -126,7 +203,7 @@ def test_quality_draws_a_line_for_each_method_on_given_axes():
     )
     given = Figure()
     left, right = given.subplots(1, 2)
-    assert plotting.plot_quality(table, "n_steps", "crps", "method", axes=right) is given
+    assert plotting.plot_quality(table, "n_steps", "crps", "method", ax=right) is right
     assert len(left.get_lines()) == 0
     assert [line.get_xdata().tolist() for line in right.get_lines()] == [[5, 50], [5, 50]]
     assert right.get_xscale() == "log"
@@ -148,26 +225,25 @@ def _survey() -> pd.DataFrame:
 
 def test_speed_quality_rings_the_front_and_draws_each_methods_own_best(tmp_path):
     path = tmp_path / "picture.png"
-    figure = plotting.plot_speed_quality(_survey(), path=path)
-    (axes,) = figure.axes
+    ax = plotting.plot_speed_quality(_survey(), path=path)
     assert path.stat().st_size > 1000
-    assert axes.get_xscale() == "log"
-    lines = {line.get_label(): line.get_xdata().tolist() for line in axes.get_lines()}
+    assert ax.get_xscale() == "log"
+    lines = {line.get_label(): line.get_xdata().tolist() for line in ax.get_lines()}
     assert lines["ddpm, fixed"] == [8, 40]  # (5, 16) is dearer and worse than (5, 8)
     assert lines["ddim, npr"] == [24]
     assert lines["Pareto front"] == [8, 24]
-    assert [text.get_text() for text in axes.texts] == ["1 × 8", "3 × 8"]
-    assert len(axes.get_lines()[0].get_xdata()) == 4  # every setting is a dot
-    assert _labels(axes) == ["ddpm, fixed", "ddim, npr", "Pareto front"]
+    assert [text.get_text() for text in ax.texts] == ["1 × 8", "3 × 8"]
+    assert len(ax.get_lines()[0].get_xdata()) == 4  # every setting is a dot
+    assert _labels(ax) == ["ddpm, fixed", "ddim, npr", "Pareto front"]
     with pytest.raises(InputError, match=r"expected also \['pareto'\]"):
         plotting.plot_speed_quality(_survey().drop(columns="pareto"))
 
 
 def test_step_importance_is_a_bar_in_per_cent_at_each_step():
     table = pd.DataFrame({"change": [-0.01, 0.5]}, index=pd.Index([4, 40], name="step"))
-    (axes,) = plotting.plot_step_importance(table).axes
-    assert [bar.get_height() for bar in axes.patches] == pytest.approx([-1, 50])
-    assert [bar.get_x() + bar.get_width() / 2 for bar in axes.patches] == pytest.approx([4, 40])
+    ax = plotting.plot_step_importance(table)
+    assert [bar.get_height() for bar in ax.patches] == pytest.approx([-1, 50])
+    assert [bar.get_x() + bar.get_width() / 2 for bar in ax.patches] == pytest.approx([4, 40])
     with pytest.raises(InputError, match=r"expected also \['change'\]"):
         plotting.plot_step_importance(pd.DataFrame({"step": [1]}))
 

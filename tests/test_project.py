@@ -53,7 +53,7 @@ LAYERS = (
         "selfcheck",
     ),
     ("imputer",),
-    ("persistence", "parallel", "plotting", "datasets"),
+    ("persistence", "parallel", "plotting", "datasets", "files", "neighbours"),
     ("client", "cli", "demo", "__main__"),
 )
 RANK = {part: rank for rank, parts in enumerate(LAYERS) for part in parts}

@@ -398,7 +398,7 @@ def test_the_share_of_operations_adds_up(trained):
 
 def test_the_picture_has_a_bar_for_each_kept_step(slim):
     schedule = slim.use_widths([2, 8, 4, 6]).step_schedule_
-    axes = plot_step_widths(schedule).axes[0]
+    axes = plot_step_widths(schedule)
     heights = {round(bar.get_x() + bar.get_width() / 2): bar.get_height() for bar in axes.patches}
     assert heights == dict(zip(slim.model_.grid.index.tolist(), [2, 8, 4, 6], strict=True))
     with pytest.raises(InputError, match="expected also"):

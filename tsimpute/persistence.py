@@ -93,8 +93,7 @@ def save(imputer: EDDPMImputer, path: str | Path) -> Path:
         If the disk is full or not writable; nothing is left behind.
     """
     path = Path(path)
-    if path.exists() and not (path / "FORMAT_VERSION").is_file():
-        raise InputError(f"{path} exists and is not a saved model; choose another path")
+    check_place(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}-"))
     try:
@@ -105,6 +104,12 @@ def save(imputer: EDDPMImputer, path: str | Path) -> Path:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
     return path
+
+
+def check_place(path: Path) -> None:
+    """Raise InputError if something else than a saved model is there."""
+    if path.exists() and not (path / "FORMAT_VERSION").is_file():
+        raise InputError(f"{path} exists and is not a saved model; choose another path")
 
 
 def load(path: str | Path, device: str = "auto") -> EDDPMImputer:

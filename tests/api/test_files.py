@@ -12,9 +12,10 @@ import pandas as pd
 import pytest
 from pyarrow import csv
 
-from api.files import read_file, suffix
+from api.files import read_file
 from api.settings import Settings
 from tests.api.conftest import FEATURES, Server, body, series
+from tsimpute.files import level_suffix
 
 LEVELS = [0.05, 0.25, 0.5, 0.75, 0.95]
 
@@ -51,13 +52,13 @@ def test_a_file_is_answered_in_kind(server: Server, kind: str) -> None:
     frame = dated()
     answer = send(server, f"data.{kind}", to_bytes(frame, kind), n_samples="5", seed="3")
     filled = read(answer, kind)
-    bands = [f"{name}_q{suffix(level)}" for name in FEATURES for level in LEVELS]
+    bands = [f"{name}_q{level_suffix(level)}" for name in FEATURES for level in LEVELS]
     assert list(filled.columns) == [*frame.columns, *bands]
     assert (filled["time"].to_numpy() == frame["time"].to_numpy()).all()
     told = server.impute(body(frame[FEATURES], n_samples=5, seed=3)).json()
     assert filled[FEATURES].to_numpy().tolist() == told["median"]
     for level in LEVELS:
-        columns = [f"{name}_q{suffix(level)}" for name in FEATURES]
+        columns = [f"{name}_q{level_suffix(level)}" for name in FEATURES]
         assert filled[columns].to_numpy().tolist() == told["values"][str(level)]
     assert answer.headers["X-Model"] == "demo/1"
     assert answer.headers["X-Seed"] == "3"
@@ -213,4 +214,4 @@ def test_nothing_is_written_to_disk(server: Server) -> None:
     ("level", "text"), [(0.05, "05"), (0.5, "50"), (0.975, "97_5"), (0.001, "00_1")]
 )
 def test_levels_in_column_names(level: float, text: str) -> None:
-    assert suffix(level) == text
+    assert level_suffix(level) == text

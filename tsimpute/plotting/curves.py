@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import cycle
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -26,23 +26,23 @@ from tsimpute.plotting.frame import (
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 _LINE_COLOURS = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, BLACK)
 TICK_RATIO = 1.25
+FEW_EPOCHS = 20
 _LINE_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*")
 
 
 def plot_loss_curves(
-    history: pd.DataFrame, *, axes: Axes | None = None, path: PathLike | None = None
-) -> Figure:
+    history: pd.DataFrame, *, ax: Axes | None = None, path: PathLike | None = None
+) -> Axes:
     """Draw training and validation loss against the epoch.
 
     Parameters
     ----------
     history : DataFrame
         Columns ``epoch``, ``train_loss`` and ``validation_loss``; NaN where none was computed.
-    axes, path
+    ax, path
         As in `plot_imputation`.
 
     Raises
@@ -53,19 +53,21 @@ def plot_loss_curves(
         If matplotlib is not installed.
     """
     need_columns(history, ("epoch", "train_loss", "validation_loss"), "history")
-    figure, axes = figure_and_axes(axes, (7.0, 3.8))
+    figure, ax = figure_and_axes(ax, (7.0, 3.8))
     curves = (
         ("train_loss", "training", BLUE, "-"),
         ("validation_loss", "validation", VERMILION, "--"),
     )
     for column, label, colour, style in curves:
         known = history[["epoch", column]].dropna()  # validation may be rarer than training
-        axes.plot(
-            known["epoch"], known[column], color=colour, linestyle=style, linewidth=1.8, label=label
-        )
-    axes.set(xlabel="epoch", ylabel="loss")
-    axes.legend(frameon=False)
-    return finished(figure, path)
+        marker = "o" if len(known) <= FEW_EPOCHS else None  # one epoch alone makes no line
+        look: dict[str, Any] = {"color": colour, "linestyle": style, "linewidth": 1.8}
+        ax.plot(known["epoch"], known[column], marker=marker, ms=4, label=label, **look)
+    ax.locator_params(axis="x", integer=True)
+    ax.set(xlabel="epoch", ylabel="loss")
+    ax.legend(frameon=False)
+    finished(figure, path)
+    return ax
 
 
 def plot_quality(
@@ -74,9 +76,9 @@ def plot_quality(
     y: str,
     by: str,
     *,
-    axes: Axes | None = None,
+    ax: Axes | None = None,
     path: PathLike | None = None,
-) -> Figure:
+) -> Axes:
     """Draw a score against a cost, one line for each method, the cost on a logarithmic axis.
 
     Parameters
@@ -85,7 +87,7 @@ def plot_quality(
         One row for each method and cost.
     x, y, by : str
         Columns of the cost (positive, for example ``n_steps``), the score and the method.
-    axes, path
+    ax, path
         As in `plot_imputation`.
 
     Raises
@@ -98,21 +100,22 @@ def plot_quality(
     need_columns(table, (x, y, by), "table")
     if not (table[x] > 0).all():
         raise InputError(f"table: got {table[x].min()} in column {x!r}, expected numbers above 0")
-    figure, axes = figure_and_axes(axes, (7.0, 4.2))
+    figure, ax = figure_and_axes(ax, (7.0, 4.2))
     looks = zip(cycle(_LINE_COLOURS), cycle(_LINE_MARKERS), strict=False)
     for (method, group), (colour, marker) in zip(
         table.groupby(by, sort=False), looks, strict=False
     ):
         rows = group.sort_values(x)
-        axes.plot(rows[x], rows[y], color=colour, marker=marker, linewidth=1.8, label=str(method))
-    axes.set_xscale("log")
+        ax.plot(rows[x], rows[y], color=colour, marker=marker, linewidth=1.8, label=str(method))
+    ax.set_xscale("log")
     ticks = _apart(np.unique(table[x]))
     if len(ticks) <= 10:
-        axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
-        axes.xaxis.minorticks_off()
-    axes.set(xlabel=x, ylabel=y)
-    axes.legend(frameon=False, title=by)
-    return finished(figure, path)
+        ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+        ax.xaxis.minorticks_off()
+    ax.set(xlabel=x, ylabel=y)
+    ax.legend(frameon=False, title=by)
+    finished(figure, path)
+    return ax
 
 
 def _apart(ticks: NDArray[np.floating]) -> list[float]:

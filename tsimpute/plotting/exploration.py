@@ -20,12 +20,11 @@ from tsimpute.plotting.frame import (
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 
 def plot_speed_quality(
-    table: pd.DataFrame, *, axes: Axes | None = None, path: PathLike | None = None
-) -> Figure:
+    table: pd.DataFrame, *, ax: Axes | None = None, path: PathLike | None = None
+) -> Axes:
     """Draw CRPS against network evaluations a window, with the Pareto front marked.
 
     Every setting is a dot. A line joins those of a sampler and variance that no other of the two
@@ -36,12 +35,12 @@ def plot_speed_quality(
     table : DataFrame
         What ``EDDPMImputer.speed_quality`` returns: columns ``sampler``, ``variance``, ``steps``,
         ``n_samples``, ``nfe_per_window``, ``crps`` and ``pareto``.
-    axes, path
+    ax, path
         As in `plot_imputation`.
 
     Returns
     -------
-    Figure
+    Axes
 
     Raises
     ------
@@ -52,26 +51,27 @@ def plot_speed_quality(
     """
     names = ("sampler", "variance", "steps", "n_samples", "nfe_per_window", "crps", "pareto")
     need_columns(table, names, "table")
-    figure, axes = figure_and_axes(axes, (8.0, 5.0))
+    figure, ax = figure_and_axes(ax, (8.0, 5.0))
     methods = table.assign(method=_method_names(table))
     own = [
         rows[pareto_front(rows["nfe_per_window"], rows["crps"])]
         for _, rows in methods.groupby("method", sort=False)
     ]
-    axes.plot(table["nfe_per_window"], table["crps"], ".", color=GREY, markersize=4, zorder=1)
-    plot_quality(pd.concat(own), "nfe_per_window", "crps", "method", axes=axes)
+    ax.plot(table["nfe_per_window"], table["crps"], ".", color=GREY, markersize=4, zorder=1)
+    plot_quality(pd.concat(own), "nfe_per_window", "crps", "method", ax=ax)
     best = table[table["pareto"]].sort_values("nfe_per_window")
     best = best.drop_duplicates(["nfe_per_window", "crps"])  # one step is the same for many
     ring: dict[str, Any] = {"markersize": 13, "fillstyle": "none", "markeredgewidth": 1.6}
-    axes.plot(best["nfe_per_window"], best["crps"], "o", color=BLACK, label="Pareto front", **ring)
+    ax.plot(best["nfe_per_window"], best["crps"], "o", color=BLACK, label="Pareto front", **ring)
     for row in best.itertuples():
         place = (row.nfe_per_window, row.crps)
         label = f"{row.steps} × {row.n_samples}" if row.sampler != "head" else "head"
-        axes.annotate(label, place, (0, -14), textcoords="offset points", ha="center", fontsize=8)
-    axes.margins(y=0.1)
-    axes.set(xlabel="network evaluations a window (steps × samples)", ylabel="normalised CRPS")
-    axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))
-    return finished(figure, path)
+        ax.annotate(label, place, (0, -14), textcoords="offset points", ha="center", fontsize=8)
+    ax.margins(y=0.1)
+    ax.set(xlabel="network evaluations a window (steps × samples)", ylabel="normalised CRPS")
+    ax.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    finished(figure, path)
+    return ax
 
 
 def _method_names(table: pd.DataFrame) -> pd.Series[str]:
@@ -83,20 +83,20 @@ def _method_names(table: pd.DataFrame) -> pd.Series[str]:
 
 
 def plot_step_importance(
-    table: pd.DataFrame, *, axes: Axes | None = None, path: PathLike | None = None
-) -> Figure:
+    table: pd.DataFrame, *, ax: Axes | None = None, path: PathLike | None = None
+) -> Axes:
     """Draw by how much the CRPS changes when each single step is left out.
 
     Parameters
     ----------
     table : DataFrame, indexed by the original step
         What ``EDDPMImputer.step_importance`` returns: column ``change``, relative to all steps.
-    axes, path
+    ax, path
         As in `plot_imputation`.
 
     Returns
     -------
-    Figure
+    Axes
 
     Raises
     ------
@@ -106,8 +106,9 @@ def plot_step_importance(
         If matplotlib is not installed.
     """
     need_columns(table, ("change",), "table")
-    figure, axes = figure_and_axes(axes, (8.0, 3.6))
-    axes.bar(table.index, 100 * table["change"], width=0.85, color=BLUE)
-    axes.axhline(0, color=BLACK, linewidth=0.8)
-    axes.set(xlabel="diffusion step that is left out", ylabel="change of CRPS, %")
-    return finished(figure, path)
+    figure, ax = figure_and_axes(ax, (8.0, 3.6))
+    ax.bar(table.index, 100 * table["change"], width=0.85, color=BLUE)
+    ax.axhline(0, color=BLACK, linewidth=0.8)
+    ax.set(xlabel="diffusion step that is left out", ylabel="change of CRPS, %")
+    finished(figure, path)
+    return ax

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 BLUE, SKY, ORANGE, VERMILION = "#0072B2", "#56B4E9", "#E69F00", "#D55E00"
 GREEN, PURPLE, BLACK, GREY = "#009E73", "#CC79A7", "#222222", "#BBBBBB"
+PALE, ROSE = "#EEEEEE", "#F6D5C0"
 
 PathLike = str | os.PathLike[str]
 
@@ -46,3 +47,16 @@ def need_columns(table: pd.DataFrame, names: tuple[str, ...], what: str) -> None
     absent = [name for name in names if name not in table.columns]
     if absent:
         raise InputError(f"{what}: got columns {list(table.columns)}, expected also {absent}")
+
+
+def label_times(ax: Axes, index: pd.Index[Any]) -> None:
+    """Short dates on the axis of time, or the name of what counts it."""
+    if not isinstance(index, pd.DatetimeIndex):
+        ax.set_xlabel("time" if index.name is None else str(index.name))
+        return
+    from matplotlib import dates
+
+    library: Any = dates  # its classes have no types
+    locator = library.AutoDateLocator(minticks=4, maxticks=9)
+    ax.xaxis.set_major_locator(locator)
+    ax.xaxis.set_major_formatter(library.ConciseDateFormatter(locator))

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import cycle
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from tsimpute.errors import InputError
 from tsimpute.plotting.frame import (
@@ -21,12 +20,13 @@ from tsimpute.plotting.frame import (
     PathLike,
     figure_and_axes,
     finished,
+    label_times,
 )
+from tsimpute.plotting.series import one_column, with_neighbours
 
 if TYPE_CHECKING:
     import xarray
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
     from matplotlib.typing import LineStyleType
 
 _BASELINE_STYLES: tuple[tuple[str, LineStyleType], ...] = (
@@ -46,9 +46,9 @@ def plot_imputation(
     baseline: Mapping[str, pd.Series[float]] | None = None,
     *,
     units: str | None = None,
-    axes: Axes | None = None,
+    ax: Axes | None = None,
     path: PathLike | None = None,
-) -> Figure:
+) -> Axes:
     """Draw readings, and in the holes the median with the 50 % and 90 % bands.
 
     Parameters
@@ -66,14 +66,14 @@ def plot_imputation(
         Other imputations to compare with, by the name for the legend.
     units : str, optional
         The unit, for the label of the axis.
-    axes : matplotlib Axes, optional
+    ax : matplotlib Axes, optional
         Where to draw; by default a new figure.
     path : path-like, optional
         File to write; its ending says the format.
 
     Returns
     -------
-    Figure
+    Axes
 
     Raises
     ------
@@ -82,44 +82,33 @@ def plot_imputation(
     MissingExtraError
         If matplotlib is not installed.
     """
-    readings = _one_column(observed, feature, "observed")
+    readings = one_column(observed, feature, "observed")
     holes = readings.isna()
-    drawn = _with_neighbours(holes)
+    drawn = with_neighbours(holes)
     quantile_lines = _drawn_quantiles(quantiles, readings)
     bands = {
         level: quantile_lines[level].where(holes, readings).where(drawn) for level in _DRAWN_LEVELS
     }
-    figure, axes = figure_and_axes(axes, (9.0, 4.0))
+    figure, ax = figure_and_axes(ax, (9.0, 4.0))
     for low, high, colour in ((0.05, 0.95, "#CFE3F1"), (0.25, 0.75, "#8FC0E0")):
         label = f"{high - low:.0%} interval"
-        axes.fill_between(readings.index, bands[low], bands[high], color=colour, lw=0, label=label)
-    axes.plot(readings.index, bands[0.5], color=BLUE, linewidth=1.8, label="median")
+        ax.fill_between(readings.index, bands[low], bands[high], color=colour, lw=0, label=label)
+    ax.plot(readings.index, bands[0.5], color=BLUE, linewidth=1.8, label="median")
     for (name, other), (colour, style) in zip(
         (baseline or {}).items(), cycle(_BASELINE_STYLES), strict=False
     ):
         line = other.reindex(readings.index).where(holes, readings).where(drawn)
-        axes.plot(line.index, line, color=colour, linestyle=style, linewidth=1.5, label=name)
+        ax.plot(line.index, line, color=colour, linestyle=style, linewidth=1.5, label=name)
     if truth is not None:
-        kept = _one_column(truth, feature, "truth").reindex(readings.index).where(holes)
-        axes.plot(kept.index, kept, "o", color=BLACK, mfc="white", ms=4.5, label="held out")
-    axes.plot(readings.index, readings, ".", color=BLACK, markersize=6, label="observed")
+        kept = one_column(truth, feature, "truth").reindex(readings.index).where(holes)
+        ax.plot(kept.index, kept, "o", color=BLACK, mfc="white", ms=4.5, label="held out")
+    ax.plot(readings.index, readings, ".", color=BLACK, markersize=6, label="observed")
     name = "value" if readings.name is None else str(readings.name)
-    axes.set_ylabel(f"{name} ({units})" if units else name)
-    _label_times(axes, readings.index)
-    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=6, frameon=False)
-    return finished(figure, path)
-
-
-def _one_column(
-    data: pd.Series[float] | pd.DataFrame, feature: str | None, what: str
-) -> pd.Series[float]:
-    if isinstance(data, pd.Series):
-        return data
-    if feature is None and data.shape[1] == 1:
-        feature = data.columns[0]
-    if feature not in data.columns:
-        raise InputError(f"feature: got {feature!r}, expected a column of {what}: {list(data)}")
-    return data[feature]
+    ax.set_ylabel(f"{name} ({units})" if units else name)
+    label_times(ax, readings.index)
+    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=6, frameon=False)
+    finished(figure, path)
+    return ax
 
 
 def _drawn_quantiles(quantiles: xarray.DataArray, readings: pd.Series[float]) -> pd.DataFrame:
@@ -140,23 +129,3 @@ def _drawn_quantiles(quantiles: xarray.DataArray, readings: pd.Series[float]) ->
     places = [int(np.argmin(np.abs(levels - level))) for level in _DRAWN_LEVELS]
     drawn = pd.DataFrame(table.to_numpy()[:, places], index=times, columns=list(_DRAWN_LEVELS))
     return drawn.loc[readings.index]
-
-
-def _with_neighbours(holes: pd.Series[bool]) -> pd.Series[bool]:
-    """Holes and the readings beside them, where the bands begin and end."""
-    flags: NDArray[np.bool_] = holes.to_numpy().copy()
-    flags[1:] |= holes.to_numpy()[:-1]
-    flags[:-1] |= holes.to_numpy()[1:]
-    return pd.Series(flags, index=holes.index)
-
-
-def _label_times(axes: Axes, index: pd.Index[Any]) -> None:
-    if not isinstance(index, pd.DatetimeIndex):
-        axes.set_xlabel("time" if index.name is None else str(index.name))
-        return
-    from matplotlib import dates
-
-    library: Any = dates  # its classes have no types
-    locator = library.AutoDateLocator(minticks=4, maxticks=9)
-    axes.xaxis.set_major_locator(locator)
-    axes.xaxis.set_major_formatter(library.ConciseDateFormatter(locator))

@@ -21,12 +21,11 @@ from tsimpute.plotting.frame import (
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 
 def plot_step_schedule(
-    step_schedule: pd.DataFrame, *, axes: Axes | None = None, path: PathLike | None = None
-) -> Figure:
+    step_schedule: pd.DataFrame, *, ax: Axes | None = None, path: PathLike | None = None
+) -> Axes:
     """Draw the keep probability of every diffusion step, the kept steps, and what signal is left.
 
     Parameters
@@ -34,12 +33,12 @@ def plot_step_schedule(
     step_schedule : DataFrame, indexed by the original step
         Columns ``keep_prob`` (0 to 1), ``kept`` (bool) and ``alpha_bar`` (the share of signal
         variance left at the step, 0 to 1; NaN where it has none), drawn on a logarithmic axis.
-    axes, path
+    ax, path
         As in `plot_imputation`.
 
     Returns
     -------
-    Figure
+    Axes
 
     Raises
     ------
@@ -51,35 +50,34 @@ def plot_step_schedule(
     need_columns(step_schedule, ("keep_prob", "kept", "alpha_bar"), "step_schedule")
     steps, kept = step_schedule.index.to_numpy(), step_schedule["kept"].to_numpy(dtype=bool)
     keep_prob = step_schedule["keep_prob"].to_numpy(dtype=float)
-    figure, axes = figure_and_axes(axes, (8.0, 3.8))
-    axes.bar(steps[~kept], keep_prob[~kept], width=0.85, color=GREY, label="dropped step")
-    axes.bar(
-        steps[kept], keep_prob[kept], width=0.85, color=BLUE, label=f"kept step ({kept.sum()})"
-    )
+    figure, ax = figure_and_axes(ax, (8.0, 3.8))
+    ax.bar(steps[~kept], keep_prob[~kept], width=0.85, color=GREY, label="dropped step")
+    ax.bar(steps[kept], keep_prob[kept], width=0.85, color=BLUE, label=f"kept step ({kept.sum()})")
     # A kept step stays visible also where its learned probability is small.
-    axes.plot(steps[kept], keep_prob[kept], "v", color=BLUE, markersize=7, clip_on=False)
-    axes.set(xlabel="diffusion step", ylabel="keep probability", ylim=(0, 1.03))
-    signal = axes.twinx()
+    ax.plot(steps[kept], keep_prob[kept], "v", color=BLUE, markersize=7, clip_on=False)
+    ax.set(xlabel="diffusion step", ylabel="keep probability", ylim=(0, 1.03))
+    signal = ax.twinx()
     left = step_schedule["alpha_bar"].dropna()
     signal.plot(left.index, left, color=VERMILION, linewidth=1.8, label="signal")
     signal.set_yscale("log")
     signal.set_ylabel("signal left, alpha_bar (log)", color=VERMILION)
     signal.tick_params(axis="y", colors=VERMILION)
-    handles = [*axes.get_legend_handles_labels()[0], *signal.get_legend_handles_labels()[0]]
-    axes.legend(
+    handles = [*ax.get_legend_handles_labels()[0], *signal.get_legend_handles_labels()[0]]
+    ax.legend(
         handles=handles, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, frameon=False
     )
     signal.spines[["top", "left"]].set_visible(False)
-    return finished(figure, path)
+    finished(figure, path)
+    return ax
 
 
 def plot_keep_prob_history(
     history: ArrayLike,
     records: ArrayLike | None = None,
     *,
-    axes: Axes | None = None,
+    ax: Axes | None = None,
     path: PathLike | None = None,
-) -> Figure:
+) -> Axes:
     """Draw how the keep probabilities of the steps change over training, as a heat map.
 
     Parameters
@@ -88,7 +86,7 @@ def plot_keep_prob_history(
         Keep probabilities, 0 to 1.
     records : array_like of float, shape (n_records,), optional
         Ascending epochs of the records; by default 0, 1, 2, ….
-    axes, path
+    ax, path
         As in `plot_imputation`.
 
     Raises
@@ -104,11 +102,13 @@ def plot_keep_prob_history(
     epochs = np.arange(len(keep_prob)) if records is None else np.asarray(records, dtype=float)
     if epochs.shape != keep_prob.shape[:1]:
         raise InputError(f"records: got shape {epochs.shape}, expected {keep_prob.shape[:1]}")
-    figure, axes = figure_and_axes(axes, (8.0, 4.0))
+    figure, ax = figure_and_axes(ax, (8.0, 4.0))
     steps = np.arange(keep_prob.shape[1])
-    image = axes.pcolormesh(
+    image = ax.pcolormesh(
         epochs, steps, keep_prob.T, cmap="cividis", vmin=0, vmax=1, shading="nearest"
     )
-    axes.set(xlabel="epoch" if records is not None else "record", ylabel="diffusion step")
-    figure.colorbar(image, ax=axes, label="keep probability", pad=0.02)
-    return finished(figure, path)
+    ax.locator_params(axis="x", integer=True)
+    ax.set(xlabel="epoch" if records is not None else "record", ylabel="diffusion step")
+    figure.colorbar(image, ax=ax, label="keep probability", pad=0.02)
+    finished(figure, path)
+    return ax

@@ -10,26 +10,25 @@ from tsimpute.plotting.frame import BLUE, GREY, PathLike, figure_and_axes, finis
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 EIGHTHS = 8
 
 
 def plot_step_widths(
-    step_schedule: pd.DataFrame, *, axes: Axes | None = None, path: PathLike | None = None
-) -> Figure:
+    step_schedule: pd.DataFrame, *, ax: Axes | None = None, path: PathLike | None = None
+) -> Axes:
     """Draw the width of the network at every kept diffusion step.
 
     Parameters
     ----------
     step_schedule : DataFrame, indexed by the original step
         Columns ``kept`` (bool) and ``width`` (eighths of the channels, 0 where not kept).
-    axes, path
+    ax, path
         As in `plot_imputation`.
 
     Returns
     -------
-    Figure
+    Axes
 
     Raises
     ------
@@ -40,12 +39,13 @@ def plot_step_widths(
     """
     need_columns(step_schedule, ("kept", "width"), "step_schedule")
     kept = step_schedule[step_schedule["kept"].astype(bool)]
-    figure, axes = figure_and_axes(axes, (8.0, 3.2))
-    axes.bar(kept.index, kept["width"], width=0.85, color=BLUE)
-    axes.axhline(EIGHTHS, color=GREY, linewidth=1.2, zorder=0)
+    figure, ax = figure_and_axes(ax, (8.0, 3.2))
+    ax.bar(kept.index, kept["width"], width=0.85, color=BLUE)
+    ax.axhline(EIGHTHS, color=GREY, linewidth=1.2, zorder=0)
     for step, width in kept["width"].items():
-        axes.annotate(str(width), (step, width), ha="center", va="bottom", fontsize=9)
+        ax.annotate(str(width), (step, width), ha="center", va="bottom", fontsize=9)
     n_steps = len(step_schedule)
-    axes.set(xlabel="diffusion step", ylabel="width, eighths of the channels")
-    axes.set(xlim=(-0.6, n_steps - 0.4), ylim=(0, EIGHTHS + 0.8), yticks=range(0, EIGHTHS + 1, 2))
-    return finished(figure, path)
+    ax.set(xlabel="diffusion step", ylabel="width, eighths of the channels")
+    ax.set(xlim=(-0.6, n_steps - 0.4), ylim=(0, EIGHTHS + 0.8), yticks=range(0, EIGHTHS + 1, 2))
+    finished(figure, path)
+    return ax
