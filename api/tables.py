@@ -228,10 +228,11 @@ def _counted(table: Table) -> Times:
 
 
 def _hole_windows(series: Sequence[FloatArray], model: Loaded) -> int:
-    from tsimpute.inference import hole_windows
+    from tsimpute.placing import hole_windows
 
     imputer = model.imputers[0]
-    return len(hole_windows(imputer.model_, list(series), imputer.overlap))
+    fitted, overlap = imputer.model_, imputer.overlap
+    return len(hole_windows(fitted, list(series), overlap, mode=imputer.mode))
 
 
 def in_sent_order(quantiles: FloatArray, table: Table, model: Loaded) -> FloatArray:

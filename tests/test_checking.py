@@ -9,9 +9,10 @@ import pandas as pd
 import pytest
 
 from tsimpute import EDDPMImputer, load, selfcheck
-from tsimpute.answers import Choice, cell_quantiles
+from tsimpute.answers import cell_quantiles
 from tsimpute.batching import Question, quantiles_together
 from tsimpute.calibrating import Hiding, held_out_panel
+from tsimpute.choices import Choice
 from tsimpute.errors import InputError
 from tsimpute.evaluation.conformal import GRID
 from tsimpute.evaluation.metrics import CRPS_LEVELS, mae, quantile_crps_from_quantiles, rmse

@@ -40,7 +40,8 @@ LAYERS = (
         "width_training",
         "score_file",
     ),
-    ("methods", "heads", "prepared", "inference", "readout", "batching", "answers", "finishing"),
+    ("methods", "heads", "placing", "prepared", "inference", "readout"),
+    ("finishing", "choices", "answers", "batching", "streams"),
     (
         "exam",
         "respacing",

@@ -3,27 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils import check_random_state
 
-from tsimpute.errors import InputError
+from tsimpute.choices import (
+    METHODS,
+    Choice,
+    Fitted,
+    mode_for,
+    need_marginals,
+    plan_for,
+    uses_head,
+    way_for,
+)
 from tsimpute.evaluation.conformal import Calibration
-from tsimpute.finishing import FittedRules, finish_for
+from tsimpute.finishing import finish_for
 from tsimpute.inference import (
     SamplingPlan,
     Stretch,
     head_quantiles,
-    hole_windows,
     sample_holes,
 )
-from tsimpute.methods import FITTED_SAMPLERS, SAMPLER_NAMES, VARIANCES, known_name, method_for
+from tsimpute.methods import known_name
 from tsimpute.model import FittedModel, resolve_device
 from tsimpute.panel.core import Panel
+from tsimpute.placing import hole_windows
 from tsimpute.readout import (
     Read,
     calibrated_reader,
@@ -37,69 +44,12 @@ from tsimpute.readout import (
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
-METHODS = ("samples", "head")
-STARTS = ("noise", "marginals")
-
-
-class Fitted(FittedRules, Protocol):
-    """What answering reads of an imputer."""
-
-    seed_: int
-    n_samples: int
-    sampler: str
-    variance: str
-    antithetic: bool
-    start: str
-    method: str
-    calibrate: bool
-    device: str
-    verbose: int
-
-
-@dataclass(frozen=True)
-class Choice:
-    """What one call asks for; None stands for the imputer's own setting.
-
-    Unless `calibrated` is False, quantiles of a calibrated model are calibrated.
-    """
-
-    n_samples: int | None = None
-    random_state: Any = None
-    method: str | None = None
-    sampler: str | None = None
-    variance: str | None = None
-    calibrated: bool = True
-
-
-def check_choices(imputer: Fitted) -> None:
-    """Check the names that an imputer was given, before it is trained.
-
-    Raises
-    ------
-    InputError
-        Naming the parameter and the names that it knows.
-    """
-    known_name("sampler", imputer.sampler, SAMPLER_NAMES)
-    known_name("variance", imputer.variance, VARIANCES)
-    known_name("start", imputer.start, STARTS)
-    known_name("method", imputer.method, METHODS)
-    names = {"method": imputer.method, "start": imputer.start, "sampler": imputer.sampler}
-    for name, later in (
-        ("method", ["head"]),
-        ("start", ["marginals"]),
-        ("sampler", FITTED_SAMPLERS),
-    ):
-        if imputer.calibrate and names[name] in later:
-            raise InputError(
-                f"calibrate=True cannot be used with {name}={names[name]!r}, which is learned "
-                f"after fit; fit with calibrate=False, and call fit_calibration(X) at last"
-            )
 
 
 def medians(imputer: Fitted, panel: Panel, choice: Choice) -> list[FloatArray]:
     """Filled series (n_times_i, K)."""
     if uses_head(imputer, choice):
-        arrays = _head_arrays(imputer, panel, 1, _marginal_reader(imputer, [0.5]))
+        arrays = _head_arrays(imputer, panel, choice, 1, _marginal_reader(imputer, [0.5]))
     else:
         arrays = _sampled_arrays(imputer, panel, plan_for(imputer, choice), 1, read_median)
     return [values[0] for values in arrays]
@@ -109,7 +59,7 @@ def samples(imputer: Fitted, panel: Panel, choice: Choice, marginals: str) -> li
     """Samples (S, n_times_i, K)."""
     coupled = known_name("marginals", marginals, METHODS) == "head"
     if coupled:
-        _need_marginals(imputer.model_, "marginals='head'")
+        need_marginals(imputer.model_, "marginals='head'")
     plan = plan_for(imputer, choice)
     plan = replace(plan, mixture=False, antithetic=False, coupled=coupled)
     return _sampled_arrays(imputer, panel, plan, plan.n_samples, read_samples)
@@ -121,7 +71,7 @@ def bands(
     """The median that fills a hole, then quantiles: (1 + n_levels, n_times_i, K)."""
     if uses_head(imputer, choice):
         read_all = reader_for(imputer, choice, [0.5, *levels], panel.values)
-        return _head_arrays(imputer, panel, 1 + len(levels), read_all)
+        return _head_arrays(imputer, panel, choice, 1 + len(levels), read_all)
     read_quantiles = reader_for(imputer, choice, levels, panel.values)
 
     def read(part: Stretch) -> NDArray[np.floating]:
@@ -136,7 +86,7 @@ def quantiles(
     """Quantiles (n_levels, n_times_i, K)."""
     read = reader_for(imputer, choice, levels, panel.values)
     if uses_head(imputer, choice):
-        return _head_arrays(imputer, panel, len(levels), read)
+        return _head_arrays(imputer, panel, choice, len(levels), read)
     return _sampled_arrays(imputer, panel, plan_for(imputer, choice), len(levels), read)
 
 
@@ -149,7 +99,7 @@ def cell_quantiles(
 ) -> FloatArray:
     """Quantiles (n_levels, n_wanted) of wanted holes of scaled series, in scaled units."""
     if uses_head(imputer, choice):
-        stretches = _head_stretches(imputer, series, wanted)
+        stretches = _head_stretches(imputer, series, choice, wanted)
     else:
         stretches = _stretches(imputer, series, plan_for(imputer, choice), wanted)
     return read_cells(stretches, wanted, reader_for(imputer, choice, levels, series))
@@ -174,14 +124,6 @@ def reader_for(
     return calibrated_reader(raw, calibration, levels, series)
 
 
-def way_for(imputer: Fitted, choice: Choice) -> dict[str, str]:
-    """How a call's quantiles are made: what a calibration of them depends on."""
-    if uses_head(imputer, choice):
-        return {"method": "head"}
-    sampler, variance = choice.sampler or imputer.sampler, choice.variance or imputer.variance
-    return {"method": "samples", "sampler": sampler, "variance": variance, "start": imputer.start}
-
-
 def calibration_for(imputer: Fitted, choice: Choice) -> Calibration | None:
     """The model's calibration, if it has one and the call does not do without.
 
@@ -196,34 +138,10 @@ def calibration_for(imputer: Fitted, choice: Choice) -> Calibration | None:
     return calibration
 
 
-def plan_for(imputer: Fitted, choice: Choice) -> SamplingPlan:
-    """How an imputer samples for one call."""
-    n = imputer.n_samples if choice.n_samples is None else choice.n_samples
-    if not isinstance(n, int | np.integer) or n < 1:
-        raise InputError(f"n_samples={n!r} cannot be used; expected at least 1")
-    seed = imputer.seed_
-    if choice.random_state is not None:
-        seed = int(check_random_state(choice.random_state).randint(2**31 - 1))
-    sampler, variance = choice.sampler or imputer.sampler, choice.variance or imputer.variance
-    corrected = known_name("start", imputer.start, STARTS) == "marginals"
-    if corrected:
-        _need_marginals(imputer.model_, "start='marginals'")
-    return SamplingPlan(
-        int(n),
-        seed,
-        imputer.overlap,
-        resolve_device(imputer.device),
-        method_for(imputer.model_, sampler, variance),
-        mixture=variance != "fixed" or sampler == "ggdm",
-        antithetic=imputer.antithetic,
-        corrected_start=corrected,
-    )
-
-
 def _sampled_arrays(
     imputer: Fitted, panel: Panel, plan: SamplingPlan, n: int, read: Read
 ) -> list[FloatArray]:
-    finish, scaler = finish_for(imputer, panel), imputer.model_.scaler
+    finish, scaler = finish_for(imputer, panel, plan.mode), imputer.model_.scaler
     scaled = [scaler.transform(values) for values in panel.values]
     stretches = _stretches(imputer, scaled, plan)
     arrays = lay_out(panel.values, stretches, n, read, in_user_units(imputer.model_))
@@ -236,10 +154,12 @@ def in_user_units(model: FittedModel) -> Callable[[NDArray[np.floating]], FloatA
     return lambda scaled: model.scaler.inverse(scaled.clip(low, high))
 
 
-def _head_arrays(imputer: Fitted, panel: Panel, n: int, read: Read) -> list[FloatArray]:
-    finish, scaler = finish_for(imputer, panel), imputer.model_.scaler
+def _head_arrays(
+    imputer: Fitted, panel: Panel, choice: Choice, n: int, read: Read
+) -> list[FloatArray]:
+    finish, scaler = finish_for(imputer, panel, mode_for(imputer, choice)), imputer.model_.scaler
     scaled = [scaler.transform(values) for values in panel.values]
-    stretches = _head_stretches(imputer, scaled)
+    stretches = _head_stretches(imputer, scaled, choice)
     unscale = in_user_units(imputer.model_)
     return finish.apply(lay_out(panel.values, stretches, n, read, unscale))
 
@@ -253,17 +173,32 @@ def _stretches(
     from tqdm.auto import tqdm
 
     model = on_device(imputer)
-    n_steps = len(hole_windows(model, series, imputer.overlap, wanted)) * len(model.grid)
-    silent = imputer.verbose == 0 or n_steps == 0
+    wanted = wanted if plan.origin is None else _last_rows(series)
+    places = hole_windows(model, series, plan.overlap, wanted, plan.mode)
+    n_steps = len(places) * len(model.grid)
+    silent = imputer.verbose == 0 or n_steps == 0 or plan.origin is not None
     with tqdm(total=n_steps, desc="impute", unit="step", disable=silent) as bar:
         yield from sample_holes(model, series, plan, bar.update, wanted)
 
 
 def _head_stretches(
-    imputer: Fitted, series: Sequence[FloatArray], wanted: Sequence[BoolArray] | None = None
+    imputer: Fitted,
+    series: Sequence[FloatArray],
+    choice: Choice,
+    wanted: Sequence[BoolArray] | None = None,
 ) -> Iterator[Stretch]:
     model, device = on_device(imputer), resolve_device(imputer.device)
-    return head_quantiles(model, series, imputer.overlap, device, wanted)
+    wanted = wanted if choice.origin is None else _last_rows(series)
+    mode = mode_for(imputer, choice)
+    return head_quantiles(model, series, imputer.overlap, device, wanted, mode)
+
+
+def _last_rows(series: Sequence[FloatArray]) -> list[BoolArray]:
+    """Holes of the last row of each series."""
+    masks = [np.isnan(values) for values in series]
+    for hole_mask in masks:
+        hole_mask[:-1] = False
+    return masks
 
 
 def on_device(imputer: Fitted) -> FittedModel:
@@ -274,24 +209,7 @@ def on_device(imputer: Fitted) -> FittedModel:
     return imputer.model_
 
 
-def uses_head(imputer: Fitted, choice: Choice) -> bool:
-    """Whether a call asks the marginal head; it must be there then."""
-    name = imputer.method if choice.method is None else choice.method
-    if known_name("method", name, METHODS) == "samples":
-        return False
-    _need_marginals(imputer.model_, "method='head'")
-    return True
-
-
 def _marginal_reader(imputer: Fitted, levels: Sequence[float]) -> Read:
     marginals = imputer.model_.marginals
     assert marginals is not None
     return head_reader(marginals.levels, levels)
-
-
-def _need_marginals(model: FittedModel, what: str) -> None:
-    if model.marginals is None:
-        raise InputError(
-            f"{what} needs a marginal head, which this model does not have; call "
-            f"fit_marginals(X) on the fitted imputer"
-        )

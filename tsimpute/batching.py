@@ -12,29 +12,22 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tsimpute.answers import (
-    Choice,
-    Fitted,
-    in_user_units,
-    on_device,
-    plan_for,
-    reader_for,
-    uses_head,
-)
+from tsimpute.answers import in_user_units, on_device, reader_for
+from tsimpute.choices import Choice, Fitted, plan_for, uses_head
 from tsimpute.finishing import finish_for
 from tsimpute.inference import (
-    Place,
     SamplingPlan,
     Stretch,
     block_noise,
     head_quantiles,
-    hole_windows,
     sample_windows,
     stitched,
 )
 from tsimpute.model import FittedModel
+from tsimpute.panel.checks import check_forecast_panel
 from tsimpute.panel.containers import read_panel
 from tsimpute.panel.core import Panel
+from tsimpute.placing import Place, hole_windows
 from tsimpute.readout import lay_out
 from tsimpute.samplers.protocol import DrawNoise
 from tsimpute.settings import checked_quantiles
@@ -113,7 +106,7 @@ def quantiles_together(
     model = on_device(imputer)
     choice = Choice(n_samples, method=method)
     levels = [checked_quantiles(question.quantiles) for question in questions]
-    panels = [_read(model, question.data) for question in questions]
+    panels = [_read(imputer, question.data) for question in questions]
     finishes = [finish_for(imputer, panel) for panel in panels]
     series = [model.scaler.transform(v) for panel in panels for v in panel.values]
     owners = [(j, i) for j, panel in enumerate(panels) for i in range(panel.n_series)]
@@ -123,7 +116,7 @@ def quantiles_together(
         for wanted, panel in zip(levels, panels, strict=True)
     ]
     if uses_head(imputer, choice):
-        stretches = head_quantiles(model, series, plan.overlap, plan.device)
+        stretches = head_quantiles(model, series, plan.overlap, plan.device, mode=plan.mode)
     else:
         seeds = [plan_for(imputer, Choice(random_state=q.random_state)).seed for q in questions]
         batch = _Batch(model, series, owners, seeds, questions, plan, on_step)
@@ -140,8 +133,12 @@ def quantiles_together(
     ]
 
 
-def _read(model: FittedModel, data: Any) -> Panel:
-    return read_panel(data).aligned_to(model.feature_names, model.n_features)
+def _read(imputer: Fitted, data: Any) -> Panel:
+    model = imputer.model_
+    panel = read_panel(data).aligned_to(model.feature_names, model.n_features)
+    if imputer.mode == "forecast":
+        check_forecast_panel(panel, model.window_steps)
+    return panel
 
 
 def _filled(panel: Panel, arrays: list[FloatArray] | None, n_levels: int) -> list[Any]:
@@ -165,8 +162,9 @@ class _Batch:
 
     def stretches(self) -> Iterator[Stretch]:
         """What was sampled, in order of questions, series and rows."""
-        places = hole_windows(self.model, self.series, self.plan.overlap)
-        return stitched(self.model, self.series, places, self.plan, self._answers)
+        plan = self.plan
+        places = hole_windows(self.model, self.series, plan.overlap, mode=plan.mode)
+        return stitched(self.model, self.series, places, plan, self._answers)
 
     def _answers(self, chunk: list[Place]) -> NDArray[np.float32]:
         """Samples of windows; zeros for those that nobody wants any more."""

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from tsimpute.answers import Choice, Fitted, calibration_for, cell_quantiles, way_for
+from tsimpute.answers import calibration_for, cell_quantiles
+from tsimpute.choices import Choice, Fitted, way_for
 from tsimpute.errors import InputError
 from tsimpute.evaluation.conformal import GRID, Calibration, fit_factors, with_grid
 from tsimpute.exam import Exam, ExamPlan, make_exam
@@ -48,7 +49,7 @@ class Hiding:
     def exam(self, imputer: Fitted, panel: Panel, *stream: int) -> Exam:
         """The panel with cells hidden; other streams of random numbers hide other ones."""
         size = self.fraction, self.max_windows
-        plan = ExamPlan(self.seed, imputer.overlap, *size, self.pattern, stream)
+        plan = ExamPlan(self.seed, imputer.overlap, *size, self.pattern, stream, imputer.mode)
         return make_exam(imputer.model_, panel, plan)
 
 

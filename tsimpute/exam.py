@@ -8,25 +8,20 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from tsimpute.answers import Choice, Fitted, cell_quantiles
+from tsimpute.answers import cell_quantiles
+from tsimpute.choices import Choice, Fitted
 from tsimpute.errors import InputError
 from tsimpute.evaluation.metrics import CRPS_LEVELS, quantile_crps_from_quantiles
-from tsimpute.inference import (
-    SamplingPlan,
-    head_quantiles,
-    hole_windows,
-    sample_holes,
-    window_stride,
-)
+from tsimpute.inference import SamplingPlan, head_quantiles, sample_holes
 from tsimpute.methods import known_name
 from tsimpute.model import FittedModel
 from tsimpute.panel.core import Panel
 from tsimpute.panel.gaps import distance_to_observed, gap_lengths, gap_numbers
 from tsimpute.panel.hiding import PATTERNS, hide_cells
-from tsimpute.panel.windows import window_starts
+from tsimpute.panel.modes import filling_starts
+from tsimpute.placing import hole_windows, window_stride
 from tsimpute.readout import head_reader, quantile_reader, read_cells
 
 FloatArray = NDArray[np.float64]
@@ -55,6 +50,8 @@ class ExamPlan:
         One of `PATTERNS`.
     stream : tuple of int
         Of random numbers: exams of other streams hide other cells.
+    mode : {"offline", "online", "forecast"}
+        What a hole is filled from.
     """
 
     seed: int
@@ -63,6 +60,7 @@ class ExamPlan:
     max_windows: int | None = None
     pattern: str = "point"
     stream: tuple[int, ...] = (2,)
+    mode: str = "offline"
 
 
 @dataclass(frozen=True)
@@ -81,6 +79,8 @@ class Exam:
         Windows that are sampled.
     first_rows : ndarray of int64
         Where groups of distances and of gap lengths begin, in rows.
+    past_only : bool
+        Only given cells before a hidden one count as near.
     """
 
     given: list[FloatArray]
@@ -88,6 +88,7 @@ class Exam:
     truth: FloatArray
     n_windows: int
     first_rows: IntArray
+    past_only: bool = False
 
     def quantiles(
         self, model: FittedModel, plan: SamplingPlan, on_steps: Callable[[int], object]
@@ -100,13 +101,12 @@ class Exam:
         found = read_cells(stretches, wanted, quantile_reader(CRPS_LEVELS))
         return self.within_range(model, found)
 
-    def head_quantiles(
-        self, model: FittedModel, overlap: float, device: torch.device
-    ) -> FloatArray:
+    def head_quantiles(self, model: FittedModel, plan: SamplingPlan) -> FloatArray:
         """The same from one evaluation of the model's marginal head."""
         assert model.marginals is not None
-        model.marginals.to(device)
-        stretches = head_quantiles(model, self.given, overlap, device, self.target_masks)
+        model.marginals.to(plan.device)
+        where = plan.overlap, plan.device, self.target_masks, plan.mode
+        stretches = head_quantiles(model, self.given, *where)
         read = head_reader(model.marginals.levels, CRPS_LEVELS)
         return self.within_range(model, read_cells(stretches, self.target_masks, read))
 
@@ -118,7 +118,8 @@ class Exam:
     @cached_property
     def distances(self) -> IntArray:
         """Rows from each hidden cell to the nearest one that is given, (n_hidden,)."""
-        return self.at_hidden([distance_to_observed(~np.isnan(values)) for values in self.given])
+        known = [~np.isnan(values) for values in self.given]
+        return self.at_hidden([distance_to_observed(seen, self.past_only) for seen in known])
 
     @cached_property
     def gaps(self) -> IntArray:
@@ -200,18 +201,17 @@ def make_exam(model: FittedModel, panel: Panel, plan: ExamPlan) -> Exam:
             f"one cell; pass more data or a larger share"
         )
     if plan.max_windows is not None:
-        stride = window_stride(steps, plan.overlap)
-        targets = _in_few_windows(targets, steps, stride, plan.max_windows, rng)
+        targets = _in_few_windows(targets, steps, plan, plan.max_windows, rng)
     truth = [model.scaler.transform(values) for values in panel.values]
     given = [np.where(h, np.nan, t) for h, t in zip(targets, truth, strict=True)]
-    n_windows = len(hole_windows(model, given, plan.overlap, targets))
+    n_windows = len(hole_windows(model, given, plan.overlap, targets, plan.mode))
     hidden = np.concatenate([t[h] for t, h in zip(truth, targets, strict=True)])
-    return Exam(given, targets, hidden, n_windows, _first_rows(steps))
+    return Exam(given, targets, hidden, n_windows, _first_rows(steps), plan.mode == "online")
 
 
 def hidden_crps(imputer: Fitted, panel: Panel, hidden_fraction: float) -> float:
     """Normalised CRPS, in scaled units, of an imputer's own quantiles of hidden cells."""
-    plan = ExamPlan(imputer.seed_, imputer.overlap, hidden_fraction)
+    plan = ExamPlan(imputer.seed_, imputer.overlap, hidden_fraction, mode=imputer.mode)
     exam = make_exam(imputer.model_, panel, plan)
     found = cell_quantiles(imputer, exam.given, exam.target_masks, Choice(), CRPS_LEVELS)
     return exam.scores(exam.within_range(imputer.model_, found))["crps"]
@@ -229,7 +229,7 @@ def _between(first: int, following: int | None) -> str:
 
 
 def _in_few_windows(
-    targets: Sequence[BoolArray], steps: int, stride: int, n: int, rng: np.random.Generator
+    targets: Sequence[BoolArray], steps: int, plan: ExamPlan, n: int, rng: np.random.Generator
 ) -> list[BoolArray]:
     """The targets in random stretches of rows that n windows, but at least one stretch, cover."""
     rows = steps * min(max(n // _STRETCHES, 1), _LONGEST_STRETCH)
@@ -240,11 +240,13 @@ def _in_few_windows(
         if target[start : start + rows].any()
     ]
     kept, left = [np.zeros_like(target) for target in targets], n
+    stride = window_stride(steps, plan.overlap)
     for place in rng.permutation(len(places)):
         i, part = places[place]
         kept[i][part] = targets[i][part]
-        starts = window_starts(len(targets[i]), steps, stride)
-        left -= int(((starts < part.stop) & (starts + steps > part.start)).sum())
+        starts = filling_starts(len(targets[i]), steps, stride, plan.mode)
+        first = starts + steps - 1 if plan.mode == "online" else starts  # row that is filled
+        left -= int(((first < part.stop) & (starts + steps > part.start)).sum())
         if left <= 0:
             break
     return kept

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 import pandas as pd
 
-from tsimpute.answers import STARTS, Choice, Fitted, plan_for
+from tsimpute.choices import STARTS, Choice, Fitted, plan_for
 from tsimpute.errors import InputError
 from tsimpute.evaluation.pareto import pareto_front
 from tsimpute.exam import Exam, ExamPlan, make_exam
@@ -109,7 +109,8 @@ def step_importance(
     n = len(steps)
     if n < 2:
         raise InputError("step_importance: got a model with one step, expected at least two")
-    chosen = ExamPlan(imputer.seed_, imputer.overlap, hidden_fraction, max_windows)
+    size = hidden_fraction, max_windows
+    chosen = ExamPlan(imputer.seed_, imputer.overlap, *size, mode=imputer.mode)
     exam = make_exam(whole, panel, chosen)
     with _bar(imputer, "step importance", exam.n_windows * (n + n * (n - 1))) as on_steps:
         plan = plan_for(imputer, Choice())
@@ -151,7 +152,8 @@ def speed_quality(imputer: Explored, panel: Panel, survey: Survey | None = None)
     """
     survey = Survey() if survey is None else survey
     rows = _planned(imputer, panel, survey)
-    chosen = ExamPlan(imputer.seed_, imputer.overlap, survey.hidden_fraction, survey.max_windows)
+    size = survey.hidden_fraction, survey.max_windows
+    chosen = ExamPlan(imputer.seed_, imputer.overlap, *size, mode=imputer.mode)
     exam = make_exam(imputer.model_, panel, chosen)
     work = sum(len(model.grid) * plan.n_samples for _, model, plan in rows) * exam.n_windows
     found = []
@@ -240,7 +242,7 @@ def _measured(
 def _head_measured(model: FittedModel, exam: Exam, plan: SamplingPlan) -> dict[str, float]:
     """Cost and scores of the marginal head."""
     begin = perf_counter()
-    quantiles = exam.head_quantiles(model, plan.overlap, plan.device)
+    quantiles = exam.head_quantiles(model, plan)
     seconds = perf_counter() - begin
     return {"nfe_per_window": 1, **exam.scores(quantiles), "seconds": seconds}
 

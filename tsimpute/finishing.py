@@ -9,12 +9,12 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from tsimpute.inference import window_stride
 from tsimpute.model import FittedModel
 from tsimpute.panel.constraint_rules import read_constraints
 from tsimpute.panel.constraints import Constraints, check_obeyed
 from tsimpute.panel.core import Panel
 from tsimpute.panel.refusal import Refusal
+from tsimpute.placing import window_stride
 
 FloatArray = NDArray[np.float64]
 
@@ -29,6 +29,7 @@ class Rules(Protocol):
     max_gap: Any
     min_observed: Any
     overlap: float
+    mode: str
 
 
 class FittedRules(Rules, Protocol):
@@ -66,8 +67,13 @@ class Finish:
         return finished
 
 
-def finish_for(imputer: FittedRules, panel: Panel) -> Finish:
+def finish_for(imputer: FittedRules, panel: Panel, mode: str | None = None) -> Finish:
     """What a fitted imputer does to the answers for a panel; checks the parameters behind it.
+
+    Parameters
+    ----------
+    mode : {"offline", "online", "forecast"}, optional
+        Which windows fill a hole; default: the imputer's own.
 
     Raises
     ------
@@ -81,7 +87,8 @@ def finish_for(imputer: FittedRules, panel: Panel) -> Finish:
     if not refusal.refuses:
         return Finish(panel, constraints, None)
     stride = window_stride(model.window_steps, imputer.overlap)
-    return Finish(panel, constraints, refusal.reasons(panel, model.window_steps, stride))
+    mode = imputer.mode if mode is None else mode
+    return Finish(panel, constraints, refusal.reasons(panel, model.window_steps, stride, mode))
 
 
 def check_rules(imputer: Rules, panel: Panel) -> None:

@@ -56,6 +56,7 @@ class Settings(Protocol):
     conditioning: str
     mask_rule: str
     target_strategy: str
+    mode: str
     anchor: str
     channels: int
     layers: int
@@ -157,6 +158,13 @@ def data_plan(imputer: Settings) -> DataPlan:
     return DataPlan(imputer.window_steps, stride, imputer.validation_fraction)
 
 
+def training_strategy(imputer: Settings) -> str:
+    """Which cells training hides: "random" is made to suit the imputer's mode."""
+    if imputer.target_strategy != "random":
+        return imputer.target_strategy
+    return {"online": "last", "forecast": "forecast"}.get(imputer.mode, "random")
+
+
 def _network_shape(imputer: Settings, n_features: int) -> DenoiserConfig:
     return DenoiserConfig(
         n_features=n_features,
@@ -182,7 +190,7 @@ def training_config(
         time_budget_s=imputer.time_budget_s,
         batch_size=imputer.batch_size,
         learning_rate=imputer.learning_rate,
-        target_strategy=imputer.target_strategy,
+        target_strategy=training_strategy(imputer),
         mask_rule=imputer.mask_rule,
         ema_decay=imputer.ema_decay,
         patience=imputer.patience,

@@ -12,7 +12,7 @@ from tqdm.auto import tqdm
 
 from tsimpute.denoiser.slimmable import allowed_widths
 from tsimpute.denoiser.step_widths import StepWidths
-from tsimpute.fitting import Settings, data_plan, own_random_numbers
+from tsimpute.fitting import Settings, data_plan, own_random_numbers, training_strategy
 from tsimpute.methods import FITTED_SAMPLERS, FREE_VARIANCES, VARIANCES, known_name
 from tsimpute.model import FittedModel, resolve_device
 from tsimpute.panel.core import Panel
@@ -147,7 +147,7 @@ def training_examples(
     training, _ = make_sources(series, plan, np.random.default_rng([seed, 1]))
     device = resolve_device(imputer.device)
     return ExampleSource(
-        training, imputer.target_strategy, model.anchor, imputer.batch_size, device, seed
+        training, training_strategy(imputer), model.anchor, imputer.batch_size, device, seed
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain, groupby
+from itertools import chain, groupby, islice
 
 import numpy as np
 import torch
@@ -17,7 +17,8 @@ from tsimpute.denoiser.quantile_function import moments, quantiles_at
 from tsimpute.methods import DEFAULT_METHOD, Method
 from tsimpute.model import FittedModel
 from tsimpute.noise import BlockNoise
-from tsimpute.panel.windows import stitch, window_starts
+from tsimpute.panel.windows import stitch
+from tsimpute.placing import Place, hole_windows, window_stride
 from tsimpute.prepared import PreparedWindows, WindowDenoiser, marginal_marks, prepare
 from tsimpute.samplers.protocol import Callback, DrawNoise, StepRecord, clamped
 
@@ -78,6 +79,11 @@ class SamplingPlan:
     coupled : bool
         Give each cell the marginal distribution of `model.marginals` and keep the samples'
         ranks.
+    mode : str
+        Which windows answer for a hole: see `panel.modes`.
+    origin : (int, int), optional
+        (series, row) that the first row of the first series stands for: what its noise
+        belongs to.
     callback : callable, optional
         Called after every diffusion step; may raise to stop.
     """
@@ -91,32 +97,9 @@ class SamplingPlan:
     antithetic: bool = False
     corrected_start: bool = False
     coupled: bool = False
+    mode: str = "offline"
+    origin: Place | None = None
     callback: Callback | None = None
-
-
-Place = tuple[int, int]
-
-
-def hole_windows(
-    model: FittedModel,
-    series: Sequence[FloatArray],
-    overlap: float,
-    wanted: Sequence[BoolArray] | None = None,
-) -> list[Place]:
-    """(series, first row) of every window that holds a missing or a wanted cell, in order."""
-    stride = window_stride(model.window_steps, overlap)
-    places = []
-    for i, values in enumerate(series):
-        cells = np.isnan(values) if wanted is None else wanted[i]
-        for start in window_starts(len(values), model.window_steps, stride):
-            if cells[start : start + model.window_steps].any():
-                places.append((i, int(start)))
-    return places
-
-
-def window_stride(window_steps: int, overlap: float) -> int:
-    """Rows from one window to the next."""
-    return max(1, window_steps - int(overlap * window_steps))
 
 
 def sample_holes(
@@ -143,7 +126,7 @@ def sample_holes(
         In order of series and rows, as soon as no later window touches it, so that memory does
         not grow with the number of windows.
     """
-    places = hole_windows(model, series, plan.overlap, wanted)
+    places = hole_windows(model, series, plan.overlap, wanted, plan.mode)
 
     def answers(chunk: list[Place]) -> NDArray[np.float32]:
         draw = block_noise(model, plan, chunk, plan.seed)
@@ -158,17 +141,19 @@ def head_quantiles(
     overlap: float,
     device: torch.device,
     wanted: Sequence[BoolArray] | None = None,
+    mode: str = "offline",
 ) -> Iterator[Stretch]:
     """Quantiles at the marginal head's levels, one evaluation a window; see `sample_holes`."""
     assert model.marginals is not None
-    places = hole_windows(model, series, overlap, wanted)
+    places = hole_windows(model, series, overlap, wanted, mode)
 
     def answers(chunk: list[Place]) -> NDArray[np.float32]:
         prepared = prepare(model, series, chunk, device)
         marks = marginal_marks(model, prepared).movedim(-1, 1)  # (N, n_levels, L, K)
         return prepared.unscaled(marks)
 
-    yield from _blended(model, series, places, len(model.marginals.levels), answers)
+    windows = _in_chunks(model, places, len(model.marginals.levels), answers)
+    yield from _joined(model, series, places, windows, mode)
 
 
 def stitched(
@@ -179,7 +164,8 @@ def stitched(
     answers: Callable[[list[Place]], NDArray[np.float32]],
 ) -> Iterator[Stretch]:
     """Stretches from what `answers` gives for chunks of windows, as `sample_windows` does."""
-    for part in _blended(model, series, places, plan.n_samples, answers):
+    windows = _in_chunks(model, places, plan.n_samples, answers)
+    for part in _joined(model, series, places, windows, plan.mode):
         if plan.mixture:
             samples, deviations = np.split(part.samples, 2)
             yield replace(part, samples=samples, deviations=deviations)
@@ -187,21 +173,35 @@ def stitched(
             yield part
 
 
-def _blended(
+def _in_chunks(
     model: FittedModel,
-    series: Sequence[FloatArray],
     places: list[Place],
     n_samples: int,
     answers: Callable[[list[Place]], NDArray[np.float32]],
-) -> Iterator[Stretch]:
-    """Ask for chunks of windows and blend the overlapping answers of each series."""
+) -> Iterator[NDArray[np.float32]]:
+    """Answers window by window, asked for in chunks of bounded memory."""
     cell_bytes = 4 * model.window_steps * model.n_features
     together = max(1, STATE_BYTES // (8 * cell_bytes * n_samples))
     chunks = (places[i : i + together] for i in range(0, len(places), together))
-    windows = chain.from_iterable(answers(chunk) for chunk in chunks)
+    return chain.from_iterable(answers(chunk) for chunk in chunks)
+
+
+def _joined(
+    model: FittedModel,
+    series: Sequence[FloatArray],
+    places: list[Place],
+    windows: Iterator[NDArray[np.float32]],
+    mode: str,
+) -> Iterator[Stretch]:
+    """Overlapping answers of each series blended; of windows of the past only the last rows."""
+    if mode == "online":
+        for (i, start), samples in zip(places, windows, strict=True):
+            row = start + model.window_steps - 1
+            yield Stretch(i, row, row + 1, samples[:, -1:])
+        return
     by_series = {i: [start for _, start in group] for i, group in groupby(places, lambda p: p[0])}
     for i, starts in by_series.items():
-        own = (next(windows) for _ in starts)
+        own = islice(windows, len(starts))
         for start, stop, samples in stitch(own, starts, model.window_steps, len(series[i])):
             yield Stretch(i, start, stop, samples)
 
@@ -211,8 +211,10 @@ def block_noise(
 ) -> DrawNoise:
     """Source of noise that belongs to the rows of the windows at places."""
     shape = (plan.n_samples, model.window_steps, model.n_features)
-    block = window_stride(model.window_steps, plan.overlap)
-    return BlockNoise(seed, places, shape, block, plan.device, plan.antithetic).draw
+    block = window_stride(model.window_steps, plan.overlap) if plan.mode == "offline" else 1
+    first_series, first_row = plan.origin or (0, 0)
+    rows = [(i + first_series, start + first_row) for i, start in places]
+    return BlockNoise(seed, rows, shape, block, plan.device, plan.antithetic).draw
 
 
 @torch.no_grad()

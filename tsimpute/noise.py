@@ -65,5 +65,6 @@ class BlockNoise:
 
 
 def _generator(seed: int, series: int, block: int) -> torch.Generator:
-    state = np.random.SeedSequence([seed, series, block]).generate_state(2, np.uint32)
+    entropy = [seed, series, block % 2**32]  # a block of padding before the series is negative
+    state = np.random.SeedSequence(entropy).generate_state(2, np.uint32)
     return torch.Generator().manual_seed(int(state[0]) << 32 | int(state[1]))

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tsimpute.answers import Choice, Fitted, bands, plan_for
+from tsimpute.answers import bands
+from tsimpute.choices import Choice, Fitted, plan_for
 from tsimpute.finishing import finish_for
 from tsimpute.panel.core import Panel
 from tsimpute.panel.gaps import NOWHERE, distance_to_observed, gap_lengths

@@ -146,5 +146,6 @@ def calibrated_reader(
 
 def cell_groups(calibration: Calibration, observed_mask: NDArray[np.bool_]) -> NDArray[np.int8]:
     """Group of distances of every cell of a series (L, K)."""
-    distances = distance_to_observed(observed_mask)
+    past_only = calibration.way.get("mode") == "online"
+    distances = distance_to_observed(observed_mask, past_only)
     return calibration.group_of(distances).astype(np.int8)

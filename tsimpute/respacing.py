@@ -18,7 +18,7 @@ from tsimpute.diffusion.step_selection import (
     uniform_steps,
 )
 from tsimpute.errors import InputError
-from tsimpute.fitting import Settings, data_plan
+from tsimpute.fitting import Settings, data_plan, training_strategy
 from tsimpute.methods import known_name
 from tsimpute.model import FittedModel, resolve_device
 from tsimpute.panel.core import Panel
@@ -176,7 +176,7 @@ def _example(imputer: Settings, model: FittedModel, panel: Panel, seed: int) -> 
     series = [model.scaler.transform(values) for values in panel.values]
     windows = all_rows(series, replace(data_plan(imputer), window_steps=model.window_steps))
     device = resolve_device(imputer.device)
-    strategy = imputer.target_strategy
+    strategy = training_strategy(imputer)
     source = ExampleSource(windows, strategy, model.anchor, MEASURED_WINDOWS, device, seed)
     return next(source.draw())
 

@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from tsimpute.answers import Choice, Fitted, cell_quantiles
+from tsimpute.answers import cell_quantiles
 from tsimpute.calibrating import Hiding
+from tsimpute.choices import Choice, Fitted
 from tsimpute.evaluation.calibration import gaussian_quantiles
 from tsimpute.evaluation.metrics import CRPS_LEVELS
 from tsimpute.evaluation.rivals import RIVALS, Answer, Task

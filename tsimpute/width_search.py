@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
-from tsimpute.answers import Choice, plan_for
+from tsimpute.choices import Choice, plan_for
 from tsimpute.denoiser.slimmable import allowed_widths
 from tsimpute.errors import InputError
 from tsimpute.exam import Exam, ExamPlan, make_exam
@@ -161,7 +161,8 @@ def _check(imputer: Explored) -> None:
 
 def _exam(imputer: Explored, panel: Panel, search: WidthSearch, final: bool) -> Exam:
     windows = search.final_windows if final else search.max_windows
-    plan = ExamPlan(imputer.seed_ + final, imputer.overlap, search.hidden_fraction, windows)
+    size = search.hidden_fraction, windows
+    plan = ExamPlan(imputer.seed_ + final, imputer.overlap, *size, mode=imputer.mode)
     return make_exam(imputer.model_, panel, plan)
 
 
@@ -181,7 +182,7 @@ def _choices(model: FittedModel, search: WidthSearch) -> tuple[int, ...]:
 def _settings(imputer: Explored, panel: Panel, search: WidthSearch) -> dict[str, Any]:
     """All that a score depends on."""
     grid, network = imputer.model_.grid, imputer.model_.network
-    own = ("sampler", "variance", "start", "antithetic", "overlap", "seed_")
+    own = ("sampler", "variance", "start", "antithetic", "overlap", "mode", "seed_")
     asked = ("hidden_fraction", "max_windows", "n_samples", "final_windows", "final_samples")
     weights = [weight.detach().cpu().numpy() for weight in network.parameters()]
     return {

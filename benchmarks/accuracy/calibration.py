@@ -33,8 +33,9 @@ from records import CACHE, RESULTS, add_rows, circumstances, has_row, read_rows
 from samplers import LEARNED_PLACES, with_heads
 
 from tsimpute import EDDPMImputer, load, load_air_quality, load_ett, load_weather
-from tsimpute.answers import Choice, cell_quantiles
+from tsimpute.answers import cell_quantiles
 from tsimpute.calibrating import Hiding, held_out_panel, with_calibration
+from tsimpute.choices import Choice
 from tsimpute.datasets.healthcare import VARIABLES
 from tsimpute.evaluation.conformal import Calibration, with_grid
 from tsimpute.evaluation.protocol import AQI_TEST_MONTHS, healthcare_split

@@ -13,9 +13,10 @@ from tsimpute.denoiser.anchor import Anchor
 from tsimpute.denoiser.config import DenoiserConfig
 from tsimpute.denoiser.csdi import CSDIDenoiser
 from tsimpute.diffusion.schedule import make_schedule
-from tsimpute.inference import SamplingPlan, hole_windows, sample_holes, window_stride
+from tsimpute.inference import SamplingPlan, sample_holes
 from tsimpute.model import FittedModel
 from tsimpute.panel.scaling import FeatureScaler
+from tsimpute.placing import hole_windows, window_stride
 
 CPU = torch.device("cpu")
 

@@ -10,7 +10,9 @@ from tsimpute.training.targets import (
     STRATEGIES,
     block_targets,
     draw_targets,
+    forecast_targets,
     historical_targets,
+    last_targets,
     random_targets,
 )
 
@@ -106,3 +108,44 @@ def test_the_generator_decides(strategy):
 def test_an_unknown_strategy_is_named():
     with pytest.raises(InputError, match="target_strategy='future' is unknown"):
         draw_targets("future", _observed(), _observed(), _generator())
+
+
+def _ends(hidden, observed):
+    """Per window and feature, whether the hidden cells are the observed ones from some row on."""
+    first = torch.where(hidden.any(1), hidden.int().argmax(1), hidden.shape[1])
+    after = torch.arange(hidden.shape[1])[None, :, None] >= first[:, None]
+    return (hidden == (observed & after)).all(1)
+
+
+def test_last_hides_the_end_of_some_features_and_mostly_one_row():
+    observed = torch.ones(4000, 10, 4, dtype=torch.bool)
+    hidden = last_targets(observed, _generator())
+    assert _ends(hidden, observed).all()
+    lengths = hidden.sum(1)
+    assert hidden[:, -1].any(1).all()  # at least one feature
+    share = (lengths[lengths > 0] == 1).float().mean()
+    assert abs(float(share) - 1 / 2) < 0.03
+    assert lengths.max() == 5
+    assert {int(n) for n in (lengths > 0).sum(1)} == {1, 2, 3, 4}
+
+
+def test_forecast_hides_the_end_of_every_feature_for_any_number_of_rows():
+    observed = torch.ones(4000, 10, 4, dtype=torch.bool)
+    hidden = forecast_targets(observed, _generator())
+    assert _ends(hidden, observed).all()
+    lengths = hidden.sum(1)
+    assert (lengths == lengths[:, :1]).all()
+    counts = torch.bincount(lengths[:, 0])
+    assert len(counts) == 10 and counts[0] == 0
+    assert float((counts[1:] / 4000 - 1 / 9).abs().max()) < 0.02
+
+
+@pytest.mark.parametrize("hide", [last_targets, forecast_targets])
+def test_the_end_of_a_window_is_its_last_reading(hide):
+    observed = _observed()
+    observed[:, 7:] = False  # padding
+    last_row = torch.where(observed.any(2), torch.arange(10), 0).amax(1)
+    hidden = hide(observed, _generator())
+    assert _ends(hidden, observed).all()
+    at_the_end = hidden[torch.arange(len(hidden)), last_row].any(1)
+    assert float(at_the_end.float().mean()) > (0.5 if hide is last_targets else 0.99)

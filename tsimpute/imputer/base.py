@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
+from tsimpute.panel.checks import check_forecast_panel
 from tsimpute.panel.containers import read_panel
 from tsimpute.panel.core import Panel
 
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from tsimpute.model import FittedModel
+    from tsimpute.streams import Past
     from tsimpute.training.loop import Trainer
 
 FloatArray = NDArray[np.float64]
@@ -64,6 +67,7 @@ class FittedImputer(BaseEstimator):  # type: ignore[misc]
     start: str
     method: str
     calibrate: bool
+    mode: str
     mixed_precision: bool
     slimmable: bool
     device: str
@@ -75,10 +79,14 @@ class FittedImputer(BaseEstimator):  # type: ignore[misc]
     history_: pd.DataFrame
     keep_prob_history_: FloatArray
     n_features_in_: int
+    stream_: dict[Hashable, Past]
 
     def _read(self, X: Any) -> Panel:
         check_is_fitted(self)
-        return read_panel(X).aligned_to(self.model_.feature_names, self.n_features_in_)
+        panel = read_panel(X).aligned_to(self.model_.feature_names, self.n_features_in_)
+        if self.mode == "forecast":
+            check_forecast_panel(panel, self.model_.window_steps)
+        return panel
 
     def _fit_own_variance(self, panel: Panel) -> Self:
         from tsimpute.heads import with_variance
@@ -120,6 +128,7 @@ class FittedImputer(BaseEstimator):  # type: ignore[misc]
 
         self.model_ = model
         self.seed_ = seed
+        self.stream_ = {}
         self.history_ = history_frame([]) if history is None else history
         if keep_prob_history is None:
             keep_prob_history = model.keep_prob[None]

@@ -16,6 +16,7 @@ from tsimpute.imputer.checking import ChecksItself
 from tsimpute.imputer.choosing import ChoosesSampling
 from tsimpute.imputer.explaining import ExplainsCells
 from tsimpute.imputer.repeating import ImputesRepeatedly
+from tsimpute.imputer.streaming import Streams
 from tsimpute.imputer.widths import SlimsSteps
 from tsimpute.panel.checks import check_fit_panel
 from tsimpute.panel.containers import read_panel
@@ -34,6 +35,7 @@ class EDDPMImputer(
     ExplainsCells,
     ImputesRepeatedly,
     SlimsSteps,
+    Streams,
 ):
     """Fills the holes of multivariate time series by conditional diffusion with few steps.
 
@@ -69,10 +71,11 @@ class EDDPMImputer(
         signal-to-noise ratio.
     mask_rule : {"guarded", "paper"}, default="guarded"
         How the kept steps are learned; "paper" is EDDPM's printed rule.
-    target_strategy : {"random", "block", "mix", "historical"}, default="random"
-        Which observed cells training hides: random ones; random ones or stretches of time, half
+    target_strategy : str, default="random"
+        Which observed cells training hides: "random" ones; random ones or stretches of time, half
         and half ("block", for data whose holes are outages); those that are missing in another
-        window ("historical"), or half of these and half random ("mix").
+        window ("historical"), or half of these and half random ("mix"); random ones or the last
+        rows of some features, half and half ("last"); the last rows of all ("forecast").
     anchor : {"linear", "local", "none"}, default="linear"
         What is diffused: the distance from the line between the neighbouring observed cells;
         the same with each window's own level taken out ("local", for series whose level
@@ -139,6 +142,12 @@ class EDDPMImputer(
     calibrate : bool, default=False
         Make `fit` and `prune` end with `fit_calibration` on the rows held out for validation, so
         that intervals cover as often as they say.
+    mode : {"offline", "online", "forecast"}, default="offline"
+        What a hole is filled from: the readings before and after it; those of its own row and
+        the past alone ("online", one window for each row with a hole); or, for trailing rows
+        without any reading, those before them ("forecast", up to `window_steps` - 1 such rows).
+        Fitting with "online" or "forecast" also trains for it: the target strategy "random"
+        then stands for "last" or "forecast".
     mixed_precision : bool, default=True
         bfloat16 while training on CUDA.
     slimmable : bool, default=False
@@ -165,6 +174,8 @@ class EDDPMImputer(
         Keep-probabilities after each epoch.
     seed_ : int
         Seed that samples are drawn with unless another is given.
+    stream_ : dict
+        What `update` has taken, by series; not saved.
 
     Examples
     --------
@@ -221,6 +232,7 @@ class EDDPMImputer(
         start: str = "noise",
         method: str = "samples",
         calibrate: bool = False,
+        mode: str = "offline",
         mixed_precision: bool = True,
         slimmable: bool = False,
         device: str = "auto",
@@ -264,6 +276,7 @@ class EDDPMImputer(
         self.start = start
         self.method = method
         self.calibrate = calibrate
+        self.mode = mode
         self.mixed_precision = mixed_precision
         self.slimmable = slimmable
         self.device = device
@@ -305,7 +318,7 @@ class EDDPMImputer(
         InputError
             If the data or a parameter cannot be used; the message names it.
         """
-        from tsimpute.answers import check_choices
+        from tsimpute.choices import check_choices
         from tsimpute.finishing import check_rules
         from tsimpute.fitting import train_from_scratch
 
@@ -443,7 +456,8 @@ class EDDPMImputer(
         InputError
             If the data do not fit the model; the message names the column or row.
         """
-        from tsimpute.answers import Choice, medians
+        from tsimpute.answers import medians
+        from tsimpute.choices import Choice
 
         panel = self._read(X)
         choice = Choice(method=method, sampler=sampler, variance=variance)
@@ -485,7 +499,8 @@ class EDDPMImputer(
         NotFittedError, InputError
             As in `transform`.
         """
-        from tsimpute.answers import Choice, samples
+        from tsimpute.answers import samples
+        from tsimpute.choices import Choice
 
         panel = self._read(X)
         choice = Choice(n_samples, random_state, sampler=sampler, variance=variance)
@@ -538,11 +553,12 @@ class EDDPMImputer(
             is that of another method, sampler, variance or start.
         """
         from tsimpute import answers
+        from tsimpute.choices import Choice
 
         levels = checked_quantiles(quantiles)
         panel = self._read(X)
         way = (method, sampler, variance, calibrated)
-        choice = answers.Choice(n_samples, random_state, *way)
+        choice = Choice(n_samples, random_state, *way)
         found = answers.quantiles(self, panel, choice, levels)
         return panel.label(found, "quantile", levels)
 

@@ -66,7 +66,7 @@ class ExplainsCells(FittedImputer):
         NotFittedError, InputError
             As in `transform`.
         """
-        from tsimpute.answers import Choice
+        from tsimpute.choices import Choice
         from tsimpute.provenance import explained
 
         panel = self._read(X)

@@ -43,7 +43,8 @@ class ImputesRepeatedly(FittedImputer):
         NotFittedError, InputError
             As in `transform`; also if `m` is no count.
         """
-        from tsimpute.answers import Choice, samples
+        from tsimpute.answers import samples
+        from tsimpute.choices import Choice
 
         panel = self._read(X)
         if isinstance(m, bool) or not isinstance(m, int) or m < 1:

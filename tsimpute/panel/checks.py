@@ -1,4 +1,4 @@
-"""What a panel must hold before a model can be fitted on it."""
+"""What a panel must hold before a model can be fitted on it, or asked for a forecast."""
 
 from __future__ import annotations
 
@@ -59,4 +59,33 @@ def _check_observed(panel: Panel) -> None:
             f"{panel.name}: series {panel.series_ids[silent[0]]!r} has no observed value "
             f"({len(silent)} such series), expected at least one in each; drop it from the "
             f"training data"
+        )
+
+
+def check_forecast_panel(panel: Panel, window_steps: int) -> None:
+    """Raise InputError if a series ends in more empty rows than a forecast can fill.
+
+    Parameters
+    ----------
+    panel : Panel
+        What is to be filled.
+    window_steps : int
+        Rows that the model sees at once, one of which must hold a reading.
+
+    Raises
+    ------
+    InputError
+        Naming the series, its last row with a reading, and the rows after it.
+    """
+    for i, observed in enumerate(panel.observed_masks):
+        rows = np.flatnonzero(observed.any(axis=1))
+        n_empty = len(observed) - (int(rows[-1]) + 1 if len(rows) else 0)
+        if n_empty < window_steps:
+            continue
+        where = panel.name if panel.series_ids is None else f"series {panel.series_ids[i]!r}"
+        last = f"row {str(panel.times[i][rows[-1]])!r}" if len(rows) else "no row at all"
+        raise InputError(
+            f"{where}: the last reading is in {last}, and {n_empty} rows follow; a forecast "
+            f"reaches at most window_steps - 1 = {window_steps - 1} rows; drop rows at the end, "
+            f"or fit with a larger window_steps"
         )

@@ -12,23 +12,27 @@ IntArray = NDArray[np.int64]
 NOWHERE = 2**31  # rows to the nearest reading of a feature that has none
 
 
-def distance_to_observed(observed_mask: ArrayLike) -> IntArray:
+def distance_to_observed(observed_mask: ArrayLike, past_only: bool = False) -> IntArray:
     """Rows from each cell to the nearest observed cell of its feature.
 
     Parameters
     ----------
     observed_mask : array_like of bool, shape (L, K)
         One series; True where a value is known.
+    past_only : bool, default=False
+        To the last one before.
 
     Returns
     -------
     ndarray of int64, shape (L, K)
-        0 at observed cells, `NOWHERE` in features without any.
+        0 at observed cells, `NOWHERE` where there is none.
     """
     observed = np.asarray(observed_mask, dtype=bool)
     before, after = gap_edges(observed)
     rows = np.arange(len(observed))[:, None]
     up = np.where(before < 0, NOWHERE, rows - before)
+    if past_only:
+        return up
     down = np.where(after == len(observed), NOWHERE, after - rows)
     return np.minimum(up, down)
 

@@ -16,8 +16,9 @@ from pandas.tseries.offsets import Day, Tick
 from tsimpute.errors import InputError
 from tsimpute.panel.cells import BoolArray, FloatArray
 from tsimpute.panel.core import Panel
-from tsimpute.panel.gaps import gap_edges, gap_lengths
-from tsimpute.panel.windows import IntArray, window_starts
+from tsimpute.panel.gaps import gap_edges
+from tsimpute.panel.modes import filling_starts
+from tsimpute.panel.windows import IntArray
 
 TOO_LONG = "gap too long"
 TOO_LITTLE = "too little observed"
@@ -80,50 +81,68 @@ class Refusal:
                     f"(got an index of {times.dtype}); give max_gap as a number of rows"
                 )
 
-    def reasons(self, panel: Panel, window_steps: int, stride: int) -> list[NDArray[np.object_]]:
-        """Why each cell of each series is refused, (n_times_i, K); empty text where it is not."""
+    def reasons(
+        self, panel: Panel, window_steps: int, stride: int, mode: str = "offline"
+    ) -> list[NDArray[np.object_]]:
+        """Why each cell of each series is refused, (n_times_i, K); empty text where it is not.
+
+        With mode "online" a gap is as long as it has lasted, its own row included.
+        """
         return [
-            self._reasons(values, times, window_steps, stride)
+            self._reasons(values, times, window_steps, stride, mode)
             for values, times in zip(panel.values, panel.times, strict=True)
         ]
 
     def _reasons(
-        self, values: FloatArray, times: pd.Index[Any], window_steps: int, stride: int
+        self,
+        values: FloatArray,
+        times: pd.Index[Any],
+        window_steps: int,
+        stride: int,
+        mode: str,
     ) -> NDArray[np.object_]:
         observed = ~np.isnan(values)
         reasons = np.full(values.shape, "", dtype=object)
         if self.min_observed is not None:
-            found, rows = best_window(observed, window_steps, stride)
+            found, rows = best_window(observed, window_steps, stride, mode)
             needed = self.min_observed * (1 if _is_whole(self.min_observed) else rows)
             reasons[~observed & (found < needed)] = TOO_LITTLE
             reasons[~observed & (found < needed) & (found == 0)] = NOTHING
         if self.max_gap is not None:
-            reasons[too_long(observed, times, self.max_gap)] = TOO_LONG
+            reasons[too_long(observed, times, self.max_gap, mode == "online")] = TOO_LONG
         return reasons
 
 
 def too_long(
-    observed_mask: BoolArray, times: pd.Index[Any], max_gap: int | pd.Timedelta
+    observed_mask: BoolArray,
+    times: pd.Index[Any],
+    max_gap: int | pd.Timedelta,
+    so_far: bool = False,
 ) -> BoolArray:
     """Missing cells (L, K) in a gap of more than `max_gap`.
 
     A gap of n rows lasts from its first row to the next observed row, which is n steps; at the
-    end of a series, the last row counts as long as the one before.
+    end of a series, the last row counts as long as the one before. `so_far`: to each row's own
+    end, and every row counts as long as the one before.
     """
+    before, after = gap_edges(observed_mask)
+    if so_far:
+        after = np.broadcast_to(np.arange(1, len(after) + 1)[:, None], after.shape)
     if not isinstance(max_gap, pd.Timedelta):
-        return np.asarray(gap_lengths(observed_mask) > max_gap)
+        return np.asarray(~observed_mask & (after - before - 1 > max_gap))
     if isinstance(times, pd.PeriodIndex):
         times = times.to_timestamp()
     assert isinstance(times, pd.DatetimeIndex | pd.TimedeltaIndex)
     ticks = times.as_unit("ns").asi8
-    last = ticks[-1] - ticks[-2] if len(ticks) > 1 else 0
-    ends = np.append(ticks, ticks[-1] + last)  # where each row begins, and where the last ends
-    before, after = gap_edges(observed_mask)
-    return np.asarray(~observed_mask & (ends[after] - ends[before + 1] > max_gap.value))
+    steps = np.diff(ticks, prepend=ticks[:1])
+    # Where each row begins, and where the last ends.
+    ends = np.append(ticks, ticks[-1] + steps[-1])
+    until = (ticks + steps)[:, None] if so_far else ends[after]
+    return np.asarray(~observed_mask & (until - ends[before + 1] > max_gap.value))
 
 
 def best_window(
-    observed_mask: BoolArray, window_steps: int, stride: int
+    observed_mask: BoolArray, window_steps: int, stride: int, mode: str = "offline"
 ) -> tuple[IntArray, IntArray]:
     """Of the windows that see a cell, the most observed cells of its feature in one of them.
 
@@ -131,14 +150,16 @@ def best_window(
     -------
     found : ndarray of int64, shape (L, K)
     rows : ndarray of int64, shape (L, 1)
-        Rows of a window, at most those of the series.
+        Rows of a window, at most those of the series; online, those up to the cell.
     """
     n_rows = len(observed_mask)
     found = np.zeros(observed_mask.shape, dtype=np.int64)
-    for start in window_starts(n_rows, window_steps, stride):
-        window = slice(start, start + window_steps)
-        found[window] = np.maximum(found[window], observed_mask[window].sum(axis=0))
-    return found, np.full((n_rows, 1), min(window_steps, n_rows))
+    for start in filling_starts(n_rows, window_steps, stride, mode).tolist():
+        window = slice(max(0, start), start + window_steps)
+        filled = slice(window.stop - 1, window.stop) if mode == "online" else window
+        found[filled] = np.maximum(found[filled], observed_mask[window].sum(axis=0))
+    n_seen = np.arange(1, n_rows + 1)[:, None] if mode == "online" else np.full((n_rows, 1), n_rows)
+    return found, np.minimum(window_steps, n_seen)
 
 
 def _read_gap(max_gap: Any) -> int | pd.Timedelta | None:

@@ -86,14 +86,15 @@ def training_starts(n_times: int, window_steps: int, stride: int, offset: int = 
 def cut(
     values: NDArray[np.floating[Any]], starts: ArrayLike, window_steps: int
 ) -> tuple[NDArray[np.floating[Any]], BoolArray]:
-    """Windows of a series, padded by NaN past its end.
+    """Windows of a series, padded by NaN before its first row and past its last.
 
     Parameters
     ----------
     values : ndarray of float, shape (n_times, n_features)
         NaN where missing.
     starts : array_like of int, shape (n,)
-        First rows, each inside the series.
+        First rows, strictly increasing; negative ones begin with padding. Each window holds a
+        row of the series.
     window_steps : int
         Rows of a window.
 
@@ -107,11 +108,11 @@ def cut(
     Raises
     ------
     InputError
-        If a start lies outside the series.
+        If a window lies outside the series.
     """
-    first = _checked_starts(starts, len(values))
+    first = _checked_starts(starts, len(values), lowest=1 - window_steps)
     rows = first[:, None] + np.arange(window_steps)  # (n, window_steps)
-    is_real = rows < len(values)
+    is_real = (rows >= 0) & (rows < len(values))
     windows = values[np.where(is_real, rows, 0)]
     windows[~is_real] = np.nan
     return windows, is_real
@@ -281,11 +282,12 @@ def runs(row_mask: BoolArray) -> list[slice]:
     return [slice(start, stop) for start, stop in edges.reshape(-1, 2).tolist()]
 
 
-def _checked_starts(starts: ArrayLike, n_times: int) -> IntArray:
+def _checked_starts(starts: ArrayLike, n_times: int, lowest: int = 0) -> IntArray:
     first = np.asarray(starts, dtype=np.int64)
-    if first.ndim != 1 or np.any(np.diff(first) <= 0) or np.any((first < 0) | (first >= n_times)):
+    outside = (first < lowest) | (first >= n_times)
+    if first.ndim != 1 or np.any(np.diff(first) <= 0) or np.any(outside):
         raise InputError(
-            f"starts: got {first}, expected strictly increasing rows from 0 to {n_times - 1}"
+            f"starts: got {first}, expected strictly increasing rows from {lowest} to {n_times - 1}"
         )
     return first
 
