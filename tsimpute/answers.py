@@ -152,7 +152,8 @@ def cell_quantiles(
         stretches = _head_stretches(imputer, series, wanted)
     else:
         stretches = _stretches(imputer, series, plan_for(imputer, choice), wanted)
-    return read_cells(stretches, wanted, reader_for(imputer, choice, levels, series))
+    values = [imputer.model_.side_shape.features(part) for part in series]
+    return read_cells(stretches, wanted, reader_for(imputer, choice, levels, values))
 
 
 def reader_for(
@@ -223,11 +224,9 @@ def plan_for(imputer: Fitted, choice: Choice) -> SamplingPlan:
 def _sampled_arrays(
     imputer: Fitted, panel: Panel, plan: SamplingPlan, n: int, read: Read
 ) -> list[FloatArray]:
-    finish, scaler = finish_for(imputer, panel), imputer.model_.scaler
-    scaled = [scaler.transform(values) for values in panel.values]
-    stretches = _stretches(imputer, scaled, plan)
-    arrays = lay_out(panel.values, stretches, n, read, in_user_units(imputer.model_))
-    return finish.apply(arrays)
+    finish, model = finish_for(imputer, panel), imputer.model_
+    stretches = _stretches(imputer, model.scaled(panel), plan)
+    return finish.apply(lay_out(panel.values, stretches, n, read, in_user_units(model)))
 
 
 def in_user_units(model: FittedModel) -> Callable[[NDArray[np.floating]], FloatArray]:
@@ -237,10 +236,8 @@ def in_user_units(model: FittedModel) -> Callable[[NDArray[np.floating]], FloatA
 
 
 def _head_arrays(imputer: Fitted, panel: Panel, n: int, read: Read) -> list[FloatArray]:
-    finish, scaler = finish_for(imputer, panel), imputer.model_.scaler
-    scaled = [scaler.transform(values) for values in panel.values]
-    stretches = _head_stretches(imputer, scaled)
-    unscale = in_user_units(imputer.model_)
+    finish, model = finish_for(imputer, panel), imputer.model_
+    stretches, unscale = _head_stretches(imputer, model.scaled(panel)), in_user_units(model)
     return finish.apply(lay_out(panel.values, stretches, n, read, unscale))
 
 

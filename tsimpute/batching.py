@@ -33,7 +33,6 @@ from tsimpute.inference import (
     stitched,
 )
 from tsimpute.model import FittedModel
-from tsimpute.panel.containers import read_panel
 from tsimpute.panel.core import Panel
 from tsimpute.readout import lay_out
 from tsimpute.samplers.protocol import DrawNoise
@@ -113,9 +112,9 @@ def quantiles_together(
     model = on_device(imputer)
     choice = Choice(n_samples, method=method)
     levels = [checked_quantiles(question.quantiles) for question in questions]
-    panels = [_read(model, question.data) for question in questions]
+    panels = [model.read(question.data) for question in questions]
     finishes = [finish_for(imputer, panel) for panel in panels]
-    series = [model.scaler.transform(v) for panel in panels for v in panel.values]
+    series = [scaled for panel in panels for scaled in model.scaled(panel)]
     owners = [(j, i) for j, panel in enumerate(panels) for i in range(panel.n_series)]
     plan = plan_for(imputer, choice)
     readers = [
@@ -138,10 +137,6 @@ def quantiles_together(
         _filled(panel, found.get(j), len(levels[j])) if questions[j].wanted() else None
         for j, panel in enumerate(panels)
     ]
-
-
-def _read(model: FittedModel, data: Any) -> Panel:
-    return read_panel(data).aligned_to(model.feature_names, model.n_features)
 
 
 def _filled(panel: Panel, arrays: list[FloatArray] | None, n_levels: int) -> list[Any]:
