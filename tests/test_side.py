@@ -256,6 +256,21 @@ def test_heads_samplers_and_other_steps_work_with_covariates() -> None:
     pd.testing.assert_series_equal(imputer.transform(df)["wind"], df["wind"])
 
 
+def test_calibration_and_self_check_work_with_covariates() -> None:
+    df = weather(200)
+    options = TINY | {"validation_fraction": 0.3}
+    imputer = EDDPMImputer(exogenous=["wind"], calendar=["hour"], calibrate=True, **options)
+    imputer.fit(df)
+    calibration = imputer.model_.calibration
+    assert calibration is not None and len(calibration.factors) == 2
+    quantiles = imputer.predict_quantiles(df, [0.5])
+    assert (quantiles.sel(feature="wind").values[0] == df["wind"].to_numpy()).all()
+    report = imputer.calibration_report(df, levels=[0.9], max_windows=8)
+    assert set(report.loc[report["by"] == "feature", "group"]) == {"a", "b"}
+    found = imputer.evaluate(df, methods=["linear"], max_windows=8)
+    assert set(found.by_feature.index.get_level_values(0)) == {"a", "b"}
+
+
 def test_networks_of_every_width_work_with_covariates() -> None:
     df = weather()
     options = TINY | {"heads": 8, "channels": 16}
