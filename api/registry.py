@@ -20,6 +20,7 @@ from api.cost import Cost, measure
 from api.errors import ServiceError
 from api.settings import Settings
 from tsimpute import EDDPMImputer
+from tsimpute.model import FittedModel
 
 NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
 
@@ -64,9 +65,21 @@ class Loaded:
         return ("samples", "head") if has_head else ("samples",)
 
     @property
+    def exogenous(self) -> tuple[str, ...]:
+        """Features that must be complete."""
+        side = self.imputers[0].model_.side
+        return () if side is None else tuple(self.features[place] for place in side.places)
+
+    @property
+    def needs_times(self) -> bool:
+        """Whether the answer depends on the timestamps."""
+        side = self.imputers[0].model_.side
+        return side is not None and side.needs_times
+
+    @property
     def labels(self) -> list[Any]:
         """Column labels as the imputer knows them."""
-        names = self.imputers[0].model_.feature_names
+        names = self.imputers[0].model_.input_names
         return list(range(len(self.features))) if names is None else list(names)
 
 
@@ -172,7 +185,7 @@ class Registry:
         imputers = tuple(tsimpute.load(path, device) for device in self.devices)
         for imputer in imputers:
             imputer.verbose = 0
-        names = imputers[0].model_.feature_names
+        names = imputers[0].model_.input_names
         k = imputers[0].n_features_in_
         features = tuple(map(str, range(k) if names is None else names))
         if len(set(features)) != k:
@@ -203,12 +216,7 @@ def is_sound(values: NDArray[np.float64], imputer: EDDPMImputer) -> bool:
 def _warm_up(imputer: EDDPMImputer) -> Cost:
     """Fill a window of the training means with holes; times it and checks that it is finite."""
     model = imputer.model_
-    means = model.scaler.inverse(np.zeros((1, model.n_features)))
-    values = np.repeat(means, model.window_steps, axis=0)
-    values[::2] = np.nan
-    names = model.feature_names
-    hours = pd.date_range("2000-01-01", periods=len(values), freq="h")
-    frame = pd.DataFrame(values, hours, None if names is None else list(names))
+    frame = _window_with_holes(model)
 
     def seconds(n_samples: int) -> float:
         begun = time.perf_counter()
@@ -220,3 +228,20 @@ def _warm_up(imputer: EDDPMImputer) -> Cost:
         return time.perf_counter() - begun
 
     return measure(seconds, len(model.grid))
+
+
+def _window_with_holes(model: FittedModel) -> pd.DataFrame:
+    """Training means, every second row of the imputed columns missing."""
+    means = model.scaler.inverse(np.zeros((1, model.n_features)))
+    values = np.repeat(means, model.window_steps, axis=0)
+    values[::2] = np.nan
+    if model.side is not None:
+        known = zip(model.side.places, model.side.scaler.center, strict=True)
+        for place, mean in sorted(known):
+            values = np.insert(values, place, mean, axis=1)
+    names = model.input_names
+    times: pd.Index[Any] = pd.date_range("2000-01-01", periods=len(values), freq="h")
+    clock = None if model.side is None else model.side.clock
+    if clock is not None and not clock.in_seconds:
+        times = pd.RangeIndex(len(values))
+    return pd.DataFrame(values, times, None if names is None else list(names))

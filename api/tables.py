@@ -15,7 +15,6 @@ from api.registry import Loaded
 from api.schemas import ImputeRequest, Record, too_many_cells
 from api.settings import Settings
 from tsimpute.errors import TsimputeError
-from tsimpute.panel.containers import read_panel
 from tsimpute.panel.core import Panel
 from tsimpute.panel.refusal import Refusal
 
@@ -171,10 +170,25 @@ def check_table(table: Table, model: Loaded, settings: Settings) -> None:
     if table.n_series > settings.max_series:
         expected = f"expected at most {settings.max_series} series"
         raise invalid(("body", "series"), "too_many_series", expected)
+    _check_side(table, model)
     longest = len(table.values) if table.series is None else _longest(table.series)
     if longest > settings.max_steps:
         expected = f"expected at most {settings.max_steps} rows in a series"
         raise invalid(("body", "rows"), "too_many_steps", expected)
+
+
+def _check_side(table: Table, model: Loaded) -> None:
+    """What conditions the model must be there in every row."""
+    if model.needs_times and table.times is None:
+        expected = "expected timestamps: this model reads the calendar from them"
+        raise invalid(("body", "timestamps"), "missing", expected)
+    for name in model.exogenous:
+        column = table.columns.index(name)
+        holes = np.flatnonzero(np.isnan(table.values[:, column]))
+        if len(holes):
+            where = ("body", "rows", int(holes[0]), column)
+            expected = "expected a value in every row of this exogenous column"
+            raise invalid(where, "exogenous", expected)
 
 
 def _longest(series: Sequence[Hashable]) -> int:
@@ -198,7 +212,7 @@ def to_frame(table: Table, model: Loaded) -> tuple[pd.DataFrame, int]:
         index = pd.MultiIndex.from_arrays([codes, times])
     frame = pd.DataFrame(table.values[:, order], index=index, columns=model.labels)
     try:
-        panel = read_panel(frame)
+        panel = model.imputers[0].model_.read(frame)
     except TsimputeError:  # its message holds times of the request
         raise invalid(
             ("body", "timestamps"),

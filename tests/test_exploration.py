@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from tsimpute import EDDPMImputer
+from tsimpute.denoiser.context import NO_CONTEXT
 from tsimpute.diffusion.schedule import make_schedule
 from tsimpute.errors import InputError
 from tsimpute.evaluation.metrics import CRPS_LEVELS, quantile_crps_from_quantiles
@@ -106,7 +107,7 @@ def test_a_masked_chain_keeps_the_levels_that_it_was_trained_on(full):
 class Twice(torch.nn.Module):
     """A network that says: the noise is twice the state."""
 
-    def forward(self, x, condition, observed_mask, step, is_real=None):
+    def forward(self, x, condition, observed_mask, step, is_real=None, context=NO_CONTEXT):
         return 2 * x
 
 

@@ -102,7 +102,8 @@ def cell_quantiles(
         stretches = _head_stretches(imputer, series, choice, wanted)
     else:
         stretches = _stretches(imputer, series, plan_for(imputer, choice), wanted)
-    return read_cells(stretches, wanted, reader_for(imputer, choice, levels, series))
+    values = [imputer.model_.side_shape.features(part) for part in series]
+    return read_cells(stretches, wanted, reader_for(imputer, choice, levels, values))
 
 
 def reader_for(
@@ -141,11 +142,9 @@ def calibration_for(imputer: Fitted, choice: Choice) -> Calibration | None:
 def _sampled_arrays(
     imputer: Fitted, panel: Panel, plan: SamplingPlan, n: int, read: Read
 ) -> list[FloatArray]:
-    finish, scaler = finish_for(imputer, panel, plan.mode), imputer.model_.scaler
-    scaled = [scaler.transform(values) for values in panel.values]
-    stretches = _stretches(imputer, scaled, plan)
-    arrays = lay_out(panel.values, stretches, n, read, in_user_units(imputer.model_))
-    return finish.apply(arrays)
+    finish, model = finish_for(imputer, panel, plan.mode), imputer.model_
+    stretches = _stretches(imputer, model.scaled(panel), plan)
+    return finish.apply(lay_out(panel.values, stretches, n, read, in_user_units(model)))
 
 
 def in_user_units(model: FittedModel) -> Callable[[NDArray[np.floating]], FloatArray]:
@@ -157,10 +156,9 @@ def in_user_units(model: FittedModel) -> Callable[[NDArray[np.floating]], FloatA
 def _head_arrays(
     imputer: Fitted, panel: Panel, choice: Choice, n: int, read: Read
 ) -> list[FloatArray]:
-    finish, scaler = finish_for(imputer, panel, mode_for(imputer, choice)), imputer.model_.scaler
-    scaled = [scaler.transform(values) for values in panel.values]
-    stretches = _head_stretches(imputer, scaled, choice)
-    unscale = in_user_units(imputer.model_)
+    finish, model = finish_for(imputer, panel, mode_for(imputer, choice)), imputer.model_
+    stretches = _head_stretches(imputer, model.scaled(panel), choice)
+    unscale = in_user_units(model)
     return finish.apply(lay_out(panel.values, stretches, n, read, unscale))
 
 

@@ -25,7 +25,6 @@ from tsimpute.inference import (
 )
 from tsimpute.model import FittedModel
 from tsimpute.panel.checks import check_forecast_panel
-from tsimpute.panel.containers import read_panel
 from tsimpute.panel.core import Panel
 from tsimpute.placing import Place, hole_windows
 from tsimpute.readout import lay_out
@@ -108,7 +107,7 @@ def quantiles_together(
     levels = [checked_quantiles(question.quantiles) for question in questions]
     panels = [_read(imputer, question.data) for question in questions]
     finishes = [finish_for(imputer, panel) for panel in panels]
-    series = [model.scaler.transform(v) for panel in panels for v in panel.values]
+    series = [scaled for panel in panels for scaled in model.scaled(panel)]
     owners = [(j, i) for j, panel in enumerate(panels) for i in range(panel.n_series)]
     plan = plan_for(imputer, choice)
     readers = [
@@ -134,10 +133,9 @@ def quantiles_together(
 
 
 def _read(imputer: Fitted, data: Any) -> Panel:
-    model = imputer.model_
-    panel = read_panel(data).aligned_to(model.feature_names, model.n_features)
+    panel = imputer.model_.read(data)
     if imputer.mode == "forecast":
-        check_forecast_panel(panel, model.window_steps)
+        check_forecast_panel(panel, imputer.model_.window_steps)
     return panel
 
 

@@ -94,16 +94,15 @@ def held_out_panel(imputer: Settings, panel: Panel, window_steps: int, seed: int
     plan = replace(data_plan(imputer), window_steps=window_steps)
     held = held_out_rows(panel.values, plan, seed)
     places = [(i, run) for i, rows in enumerate(held) for run in runs(rows)]
-    values = tuple(panel.values[i][run] for i, run in places)
-    if not any((~np.isnan(part)).any() for part in values):
+    stretches = panel.stretches(places)
+    if not any(seen.any() for seen in stretches.observed_masks):
         raise InputError(
             f"calibrate=True needs rows that training does not see, and "
             f"validation_fraction={imputer.validation_fraction} of these data leaves none that "
             f"were observed; raise validation_fraction, or fit with calibrate=False and call "
             f"fit_calibration(X) with other data"
         )
-    times = tuple(panel.times[i][run] for i, run in places)
-    return replace(panel, values=values, times=times, series_ids=tuple(range(len(places))))
+    return stretches
 
 
 def report(imputer: Fitted, panel: Panel, hiding: Hiding, levels: Sequence[float]) -> pd.DataFrame:
@@ -123,7 +122,7 @@ def report(imputer: Fitted, panel: Panel, hiding: Hiding, levels: Sequence[float
     rows = []
     for is_calibrated, quantiles in found.items():
         pairs = exam.within_range(imputer.model_, quantiles).reshape(len(levels), 2, -1)
-        for by, group, cells in exam.groupings(panel.feature_names):
+        for by, group, cells in exam.groupings(panel.feature_labels):
             for level, (low, high) in zip(levels, pairs[..., cells], strict=True):
                 names = {"by": by, "group": group, "level": level, "calibrated": is_calibrated}
                 rows.append(names | _interval(low, high, exam.truth[cells]))

@@ -21,6 +21,7 @@ from tsimpute.panel.core import Panel
 from tsimpute.panel.gaps import distance_to_observed, gap_lengths, gap_numbers
 from tsimpute.panel.hiding import PATTERNS, hide_cells
 from tsimpute.panel.modes import filling_starts
+from tsimpute.panel.side import NO_SIDE, SideShape
 from tsimpute.placing import hole_windows, window_stride
 from tsimpute.readout import head_reader, quantile_reader, read_cells
 
@@ -69,8 +70,8 @@ class Exam:
 
     Attributes
     ----------
-    given : list of ndarray of float64, each of shape (n_times_i, K)
-        NaN where missing or hidden.
+    given : list of ndarray of float64, each of shape (n_times_i, K + C)
+        Features, NaN where missing or hidden, then the model's side columns.
     target_masks : list of ndarray of bool, each of shape (n_times_i, K)
         True at hidden cells.
     truth : ndarray of float64, shape (n_hidden,)
@@ -79,6 +80,8 @@ class Exam:
         Windows that are sampled.
     first_rows : ndarray of int64
         Where groups of distances and of gap lengths begin, in rows.
+    side : SideShape
+        What the last columns of `given` are.
     past_only : bool
         Only given cells before a hidden one count as near.
     """
@@ -88,7 +91,13 @@ class Exam:
     truth: FloatArray
     n_windows: int
     first_rows: IntArray
+    side: SideShape = NO_SIDE
     past_only: bool = False
+
+    @property
+    def given_features(self) -> list[FloatArray]:
+        """The features of `given`, each of shape (n_times_i, K)."""
+        return [self.side.features(values) for values in self.given]
 
     def quantiles(
         self, model: FittedModel, plan: SamplingPlan, on_steps: Callable[[int], object]
@@ -118,22 +127,26 @@ class Exam:
     @cached_property
     def distances(self) -> IntArray:
         """Rows from each hidden cell to the nearest one that is given, (n_hidden,)."""
-        known = [~np.isnan(values) for values in self.given]
-        return self.at_hidden([distance_to_observed(seen, self.past_only) for seen in known])
+        near = [distance_to_observed(seen, self.past_only) for seen in self._observed]
+        return self.at_hidden(near)
 
     @cached_property
     def gaps(self) -> IntArray:
         """Rows of the gap that each hidden cell lies in, (n_hidden,)."""
-        return self.at_hidden([gap_lengths(~np.isnan(values)) for values in self.given])
+        return self.at_hidden(list(map(gap_lengths, self._observed)))
 
     @cached_property
     def gap_numbers(self) -> IntArray:
         """The same number for hidden cells of one gap, another for each other gap, (n_hidden,)."""
         first, numbers = 0, []
-        for values in self.given:
-            numbers.append(first + gap_numbers(~np.isnan(values)))
-            first += (len(values) + 1) * values.shape[1]
+        for observed in self._observed:
+            numbers.append(first + gap_numbers(observed))
+            first += (len(observed) + 1) * observed.shape[1]
         return self.at_hidden(numbers)
+
+    @property
+    def _observed(self) -> list[BoolArray]:
+        return [~np.isnan(values) for values in self.given_features]
 
     def at_hidden(self, numbers: Sequence[NDArray[Any]]) -> NDArray[Any]:
         """Of arrays (n_times_i, K), one per series, what stands at hidden cells, (n_hidden,)."""
@@ -150,7 +163,7 @@ class Exam:
         yield "all", "all", np.ones(self.truth.shape, dtype=bool)
         labels = [*map(_between, self.first_rows, [*self.first_rows[1:], None])]
         kinds: dict[str, tuple[IntArray, Sequence[Hashable]]] = {
-            "feature": (self.features, names or range(self.given[0].shape[1])),
+            "feature": (self.features, names or range(self.target_masks[0].shape[1])),
             "distance": (self.group_of(self.distances), labels),
             "gap length": (self.group_of(self.gaps), labels),
         }
@@ -202,11 +215,13 @@ def make_exam(model: FittedModel, panel: Panel, plan: ExamPlan) -> Exam:
         )
     if plan.max_windows is not None:
         targets = _in_few_windows(targets, steps, plan, plan.max_windows, rng)
-    truth = [model.scaler.transform(values) for values in panel.values]
-    given = [np.where(h, np.nan, t) for h, t in zip(targets, truth, strict=True)]
+    whole, side = model.scaled(panel), model.side_shape
+    given = [side.hide(series, target) for series, target in zip(whole, targets, strict=True)]
     n_windows = len(hole_windows(model, given, plan.overlap, targets, plan.mode))
-    hidden = np.concatenate([t[h] for t, h in zip(truth, targets, strict=True)])
-    return Exam(given, targets, hidden, n_windows, _first_rows(steps), plan.mode == "online")
+    pairs = zip(whole, targets, strict=True)
+    hidden = np.concatenate([side.features(series)[target] for series, target in pairs])
+    past_only = plan.mode == "online"
+    return Exam(given, targets, hidden, n_windows, _first_rows(steps), side, past_only)
 
 
 def hidden_crps(imputer: Fitted, panel: Panel, hidden_fraction: float) -> float:

@@ -81,7 +81,7 @@ def finish_for(imputer: FittedRules, panel: Panel, mode: str | None = None) -> F
         If a parameter cannot be used; the message names it.
     """
     model = imputer.model_
-    constraints = _constraints(imputer, model.feature_names, model.n_features)
+    constraints = _constraints(imputer, model.feature_labels, model.n_features)
     refusal = Refusal.read(imputer.max_gap, imputer.min_observed)
     refusal.check(panel, model.window_steps)
     if not refusal.refuses:
@@ -100,7 +100,7 @@ def check_rules(imputer: Rules, panel: Panel) -> None:
         If a parameter cannot be used, or the panel breaks the bounds; the message names the
         parameter or the column.
     """
-    constraints = _constraints(imputer, panel.feature_names, panel.n_features)
+    constraints = _constraints(imputer, panel.feature_labels, panel.n_features)
     if constraints is not None:
         check_obeyed(panel, constraints)
     Refusal.read(imputer.max_gap, imputer.min_observed).check(panel, imputer.window_steps)

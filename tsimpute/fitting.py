@@ -23,6 +23,7 @@ from tsimpute.errors import InputError
 from tsimpute.model import FittedModel, resolve_device
 from tsimpute.panel.core import Panel
 from tsimpute.panel.scaling import FeatureScaler
+from tsimpute.panel.side import NO_SIDE, SideColumns, SideShape, scaled_series
 from tsimpute.panel.transforms import read_kinds
 from tsimpute.training.checkpoint import restore_checkpoint, save_checkpoint
 from tsimpute.training.config import TrainingConfig
@@ -79,13 +80,14 @@ class Settings(Protocol):
 def train_from_scratch(
     imputer: Settings,
     panel: Panel,
+    side: SideColumns | None,
     patterns: Panel | None,
     seed: int,
     checkpoint: str | Path | None,
 ) -> tuple[FittedModel, Trainer]:
     """Fit a new network, and the kept steps with it, by the imputer's parameters."""
     device = resolve_device(imputer.device)
-    kinds = read_kinds(imputer.scaling, panel.feature_names, panel.n_features)
+    kinds = read_kinds(imputer.scaling, panel.feature_labels, panel.n_features)
     scaler = FeatureScaler.fit(panel.values, kinds=kinds)
     schedule = make_schedule(
         imputer.schedule,
@@ -94,10 +96,10 @@ def train_from_scratch(
         imputer.beta_end,
         imputer.conditioning,
     )
-    series = [scaler.transform(values) for values in panel.values]
+    series = scaled_series(panel, scaler, side)
     with own_random_numbers(seed, device):
-        network = CSDIDenoiser(_network_shape(imputer, panel.n_features))
-        plan = data_plan(imputer)
+        plan = data_plan(imputer, side)
+        network = CSDIDenoiser(_network_shape(imputer, panel.n_features, plan.side))
         config = training_config(imputer, series, plan)
         trainer = start_run(
             network,
@@ -112,7 +114,7 @@ def train_from_scratch(
         )
         _announce(imputer, trainer, panel)
         run_trainer(imputer, trainer, "fit", checkpoint)
-    return _fitted(trainer, scaler, panel, imputer.window_steps), trainer
+    return _fitted(trainer, scaler, panel, side, imputer.window_steps), trainer
 
 
 def fine_tune(
@@ -133,9 +135,9 @@ def fine_tune(
             f"that the model has"
         )
     device = resolve_device(imputer.device)
-    series = [old.scaler.transform(values) for values in panel.values]
+    series = old.scaled(panel)
     rule = imputer.mask_rule if mask_rule is None else mask_rule
-    plan = replace(data_plan(imputer), window_steps=old.window_steps)
+    plan = replace(data_plan(imputer, old.side), window_steps=old.window_steps)
     config = _fine_tuning(training_config(imputer, series, plan), kept_steps, epochs, rule)
     config = replace(config, random_widths=None if old.widths is None else RANDOM_WIDTHS)
     with own_random_numbers(seed, device):
@@ -147,15 +149,16 @@ def fine_tune(
         if steps is not None:
             trainer.fixed_grid = old.schedule.respaced(list(steps))
         run_trainer(imputer, trainer, f"prune to {kept_steps}", None)
-    model = _fitted(trainer, old.scaler, panel, old.window_steps)
+    model = _fitted(trainer, old.scaler, panel, old.side, old.window_steps)
     # Marginals know nothing of steps; variance heads belong to the old network.
     return replace(model, feature_names=old.feature_names, marginals=old.marginals), trainer
 
 
-def data_plan(imputer: Settings) -> DataPlan:
+def data_plan(imputer: Settings, side: SideColumns | None = None) -> DataPlan:
     """How an imputer's parameters cut the data."""
     stride = imputer.train_stride or max(1, imputer.window_steps // 2)
-    return DataPlan(imputer.window_steps, stride, imputer.validation_fraction)
+    shape = NO_SIDE if side is None else side.shape
+    return DataPlan(imputer.window_steps, stride, imputer.validation_fraction, shape)
 
 
 def training_strategy(imputer: Settings) -> str:
@@ -165,9 +168,10 @@ def training_strategy(imputer: Settings) -> str:
     return {"online": "last", "forecast": "forecast"}.get(imputer.mode, "random")
 
 
-def _network_shape(imputer: Settings, n_features: int) -> DenoiserConfig:
+def _network_shape(imputer: Settings, n_features: int, side: SideShape) -> DenoiserConfig:
     return DenoiserConfig(
         n_features=n_features,
+        n_covariates=side.n_covariates,
         channels=imputer.channels,
         layers=imputer.layers,
         heads=imputer.heads,
@@ -245,7 +249,11 @@ def run_trainer(
 
 
 def _fitted(
-    trainer: Trainer, scaler: FeatureScaler, panel: Panel, window_steps: int
+    trainer: Trainer,
+    scaler: FeatureScaler,
+    panel: Panel,
+    side: SideColumns | None,
+    window_steps: int,
 ) -> FittedModel:
     assert trainer.fixed_grid is not None and isinstance(trainer.network, CSDIDenoiser)
     grid = trainer.fixed_grid
@@ -266,6 +274,7 @@ def _fitted(
         feature_names=panel.feature_names,
         window_steps=window_steps,
         widths=None if trainer.config.random_widths is None else StepWidths.whole(len(grid)),
+        side=side,
     )
 
 

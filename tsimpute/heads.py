@@ -142,9 +142,8 @@ def training_examples(
     imputer: Settings, model: FittedModel, panel: Panel, seed: int
 ) -> ExampleSource:
     """Windows of the training rows with hidden cells, as fitting would cut and hide them."""
-    series = [model.scaler.transform(values) for values in panel.values]
-    plan = replace(data_plan(imputer), window_steps=model.window_steps)
-    training, _ = make_sources(series, plan, np.random.default_rng([seed, 1]))
+    plan = replace(data_plan(imputer, model.side), window_steps=model.window_steps)
+    training, _ = make_sources(model.scaled(panel), plan, np.random.default_rng([seed, 1]))
     device = resolve_device(imputer.device)
     return ExampleSource(
         training, training_strategy(imputer), model.anchor, imputer.batch_size, device, seed

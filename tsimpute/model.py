@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +18,10 @@ from tsimpute.denoiser.step_widths import StepWidths, step_networks
 from tsimpute.diffusion.schedule import NoiseSchedule, TimeGrid
 from tsimpute.errors import InputError
 from tsimpute.evaluation.conformal import Calibration
+from tsimpute.panel.containers import read_panel
+from tsimpute.panel.core import Panel
 from tsimpute.panel.scaling import FeatureScaler
+from tsimpute.panel.side import NO_SIDE, SideColumns, SideShape, scaled_series
 from tsimpute.samplers.ggdm import Coefficients
 
 CLAMP_WIDENING = 0.25  # of the training range, on either side
@@ -41,7 +45,7 @@ class FittedModel:
     anchor : Anchor
         What is diffused: values, or their distance from a line between given cells.
     feature_names : tuple or None
-        Column labels in the network's order.
+        Labels of the imputed columns in the network's order.
     window_steps : int
         Rows that the network sees at once.
     heads : mapping of str to OutputHead
@@ -58,6 +62,8 @@ class FittedModel:
         How wide the network is at each step of `grid`; None where it was trained as a whole only.
     calibration : Calibration, optional
         Factors that quantiles are stretched by; for the steps of `grid`.
+    side : SideColumns, optional
+        What conditions the network besides the features.
     """
 
     network: CSDIDenoiser
@@ -75,6 +81,7 @@ class FittedModel:
     spectrum: NDArray[np.float64] | None = None
     widths: StepWidths | None = None
     calibration: Calibration | None = None
+    side: SideColumns | None = None
 
     def __post_init__(self) -> None:
         if self.widths is not None and len(self.widths) != len(self.grid):
@@ -95,8 +102,48 @@ class FittedModel:
 
     @property
     def n_features(self) -> int:
-        """K, the number of columns."""
+        """K, the number of imputed columns."""
         return self.network.config.n_features
+
+    @property
+    def n_inputs(self) -> int:
+        """Columns of the user's data: imputed and exogenous ones."""
+        return self.n_features + (0 if self.side is None else len(self.side.places))
+
+    @property
+    def input_names(self) -> tuple[Hashable, ...] | None:
+        """Labels of the columns of the user's data, in the order of the fit."""
+        if self.feature_names is None or self.side is None:
+            return self.feature_names
+        return self.side.all_names(self.feature_names)
+
+    @property
+    def feature_labels(self) -> tuple[Hashable, ...] | None:
+        """What the user calls the imputed columns; None where that is 0, 1, … anyway."""
+        if self.feature_names is not None or self.side is None:
+            return self.feature_names
+        return tuple(i for i in range(self.n_inputs) if i not in self.side.places)
+
+    @property
+    def side_shape(self) -> SideShape:
+        """What the last columns of a scaled series are."""
+        return NO_SIDE if self.side is None else self.side.shape
+
+    def read(self, data: Any) -> Panel:
+        """The user's data with the model's features in its order, exogenous columns set apart.
+
+        Raises
+        ------
+        InputError
+            If the data do not fit the model; the message names the column or row.
+        """
+        regular = self.side is None or self.side.clock is None
+        panel = read_panel(data, regular=regular).aligned_to(self.input_names, self.n_inputs)
+        return panel if self.side is None else self.side.split(panel)
+
+    def scaled(self, panel: Panel) -> list[NDArray[np.float64]]:
+        """Each series of a panel as the network wants it; see `scaled_series`."""
+        return scaled_series(panel, self.scaler, self.side)
 
     def clamp_range(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Lowest and highest scaled value (K,) that a sample may take: the widened data range."""

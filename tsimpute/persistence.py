@@ -43,6 +43,7 @@ from tsimpute.errors import InputError, ModelFileError
 from tsimpute.evaluation.conformal import Calibration
 from tsimpute.model import FittedModel
 from tsimpute.panel.scaling import FeatureScaler
+from tsimpute.panel.side import SideColumns
 from tsimpute.plain import plain_parameters
 from tsimpute.samplers.ggdm import Coefficients
 
@@ -62,8 +63,9 @@ PAYLOAD = {1: PAYLOAD_1, 2: PAYLOAD_2, 3: (*PAYLOAD_2, "parts.json")}
 
 # Attributes of a model that are plain data: from what `to_dict` gave back to the attribute.
 PARTS: dict[str, Callable[[dict[str, Any]], Any]] = {
-    "widths": StepWidths.from_dict,
     "calibration": Calibration.from_dict,
+    "side": SideColumns.from_dict,
+    "widths": StepWidths.from_dict,
 }
 
 
@@ -208,16 +210,17 @@ def _config(imputer: EDDPMImputer) -> dict[str, Any]:
     from tsimpute import __version__
 
     model = imputer.model_
-    names = None if model.feature_names is None else list(model.feature_names)
-    if names is not None and not all(type(name) in (str, int) for name in names):
+    inputs = model.input_names
+    if inputs is not None and not all(type(name) in (str, int) for name in inputs):
         raise InputError(
-            f"column labels must be text or whole numbers to be saved; got {names}; rename them"
+            f"column labels must be text or whole numbers to be saved; got {list(inputs)}; rename "
+            f"them"
         )
     return {
         "tsimpute_version": __version__,
         "parameters": plain_parameters(imputer.get_params(deep=False)),
         "network": asdict(model.network.config),
-        "feature_names": names,
+        "feature_names": None if model.feature_names is None else list(model.feature_names),
         "window_steps": model.window_steps,
         "anchor": _anchor(model.anchor),
         "heads": {kind: head.positive for kind, head in model.heads.items()},

@@ -49,9 +49,10 @@ def prepare(
     """Cut the windows at places (series, first row) of scaled series."""
     cuts = [cut(series[i], [start], model.window_steps) for i, start in places]
     values, is_real = (np.concatenate(parts) for parts in zip(*cuts, strict=True))
-    windows = Windows.from_arrays(values, is_real).to(device)
+    windows = Windows.from_arrays(values, is_real, model.side_shape).to(device)
     anchor = model.anchor.to(device)
-    frame = anchor.frame(windows.values, windows.observed_mask, windows.padding)
+    at = windows.context.positions
+    frame = anchor.frame(windows.values, windows.observed_mask, windows.padding, at)
     centre, unit = frame.centre[:, None], anchor.scale
     low, high = ((bound.to(device) - centre) / unit for bound in model.clamp_range())
     # What the network says of given cells means nothing; some samplers mix cells over time.
@@ -67,7 +68,7 @@ def marginal_marks(model: FittedModel, prepared: PreparedWindows) -> Tensor:
     assert model.marginals is not None
     windows = prepared.windows
     parts = [
-        model.marginals(prepared.shown[rows], part.observed_mask, part.padding)
+        model.marginals(prepared.shown[rows], part.observed_mask, part.padding, part.context)
         for rows in _batches(model.network, windows, len(windows))
         for part in [windows.take(rows)]
     ]
@@ -134,7 +135,8 @@ def _one_network(
     head: OutputHead | None,
 ) -> Denoise:
     n, length, k = windows.values.shape
-    side = network.project_side(torch.arange(length, device=windows.values.device))
+    positions = torch.arange(length, device=windows.values.device)
+    sides = network.project_side(positions, windows.context)
     batches = _batches(network, windows, n * n_samples)
     read = None if head is None else narrowed_head(head, network.config.channels)
 
@@ -145,6 +147,7 @@ def _one_network(
             window = torch.arange(rows.start, rows.stop, device=flat.device) // n_samples
             part = windows.take(window)
             step = torch.full((len(window),), network_step, device=flat.device)
+            side = [block.take(window) for block in sides]
             trunk = network.trunk(
                 flat[rows], condition[window], part.observed_mask, step, part.padding, side
             )

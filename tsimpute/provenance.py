@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -81,8 +80,7 @@ def _outside(found: FloatArray, scaler: FeatureScaler) -> NDArray[np.object_]:
 def _labels(panel: Panel, i: int) -> dict[str, Any]:
     """Series, time and feature of each cell of a series, row by row."""
     times, k = panel.times[i], panel.n_features
-    names = panel.user_feature_names()
-    features: list[Hashable] = list(range(k)) if names is None else list(names)
+    features = [label for label, _ in panel.features_in_user_order()]
     labels: dict[str, Any] = {"time": times.repeat(k), "feature": features * len(times)}
     if panel.series_ids is not None:
         labels = {"series": [panel.series_ids[i]] * (k * len(times))} | labels
@@ -96,5 +94,5 @@ def _objects(column: Any) -> Any:
 
 def _flat(panel: Panel, array: NDArray[Any]) -> NDArray[Any]:
     """Cells row by row, in the user's order of columns."""
-    ordered = array if panel.user_order is None else array[:, panel.user_order]
-    return ordered.ravel()
+    order = [place for _, place in panel.features_in_user_order()]
+    return array[:, order].ravel()

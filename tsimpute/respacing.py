@@ -147,7 +147,8 @@ def _errors_at(
     here = [position]
     level = TimeGrid(grid.index[here], grid.alpha_bar[here], grid.network_step[here])
     state = noised(example, level, torch.Generator().manual_seed(seed))
-    predicted = network(state.x, example.shown, example.given_mask, state.step, example.is_real)
+    known = (example.shown, example.given_mask)
+    predicted = network(state.x, *known, state.step, example.is_real, context=example.context)
     target = example.target_mask
     error = (predicted - state.noise)[target].square().mean()
     return float(error), float(predicted[target].square().mean())
@@ -173,8 +174,8 @@ def _top(model: FittedModel, n_steps: int) -> int:
 
 
 def _example(imputer: Settings, model: FittedModel, panel: Panel, seed: int) -> Example:
-    series = [model.scaler.transform(values) for values in panel.values]
-    windows = all_rows(series, replace(data_plan(imputer), window_steps=model.window_steps))
+    plan = replace(data_plan(imputer, model.side), window_steps=model.window_steps)
+    windows = all_rows(model.scaled(panel), plan)
     device = resolve_device(imputer.device)
     strategy = training_strategy(imputer)
     source = ExampleSource(windows, strategy, model.anchor, MEASURED_WINDOWS, device, seed)

@@ -65,7 +65,7 @@ def evaluate(
     own = cell_quantiles(imputer, exam.given, exam.target_masks, Choice(), CRPS_LEVELS)
     found = {OWN: exam.within_range(imputer.model_, own)}
     period = season_rows(panel) if period is None else period
-    task = Task(exam.given, exam.target_masks, period, hiding.seed)
+    task = Task(exam.given_features, exam.target_masks, period, hiding.seed)
     notes = {}
     for name in tqdm(methods, desc="simple methods", disable=imputer.verbose == 0):
         answer = RIVALS[name](task)
@@ -74,7 +74,7 @@ def evaluate(
         if answer.mean is not None:
             found[name] = _quantiles(answer)
     losses = {name: cell_losses(quantiles, exam.truth) for name, quantiles in found.items()}
-    groups = list(exam.groupings(panel.feature_names))
+    groups = list(exam.groupings(panel.feature_labels))
     overall, by_feature, by_gap = (
         _table(losses, [group for group in groups if group[0] == by])
         for by in ("all", "feature", "gap length")

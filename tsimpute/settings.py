@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from tsimpute.errors import InputError
+from tsimpute.panel.calendar import CALENDAR
 
 _COUNTS = (
     "window_steps",
@@ -54,6 +55,13 @@ def check_parameters(imputer: Any) -> None:
             mistakes.append(f"{name}={value!r}; expected {expected}")
     if not isinstance(imputer.calibrate, bool | np.bool_):
         mistakes.append(f"calibrate={imputer.calibrate!r}; expected True or False")
+    mistakes += [
+        f"{name}={getattr(imputer, name)!r}; expected None or a list of {what}"
+        for name, what in (("exogenous", "columns"), ("calendar", f"names out of {[*CALENDAR]}"))
+        if not isinstance(getattr(imputer, name), list | tuple | None)
+    ]
+    if imputer.time not in ("steps", "clock"):
+        mistakes.append(f"time={imputer.time!r}; expected 'steps' or 'clock'")
     if not mistakes:
         mistakes += _mistakes_between(imputer)
     if mistakes:

@@ -61,8 +61,8 @@ def train_widths(
     """
     check_slimmable(old.network.config)
     device = resolve_device(imputer.device)
-    series = [old.scaler.transform(values) for values in panel.values]
-    plan = replace(data_plan(imputer), window_steps=old.window_steps)
+    series = old.scaled(panel)
+    plan = replace(data_plan(imputer, old.side), window_steps=old.window_steps)
     config = _configured(training_config(imputer, series, plan), how, len(old.grid))
     with own_random_numbers(seed, device):
         network = copy.deepcopy(old.network).requires_grad_(True)

@@ -27,6 +27,7 @@ from tests.samplers.oracle import (
 )
 from tsimpute.denoiser.blocks import Side
 from tsimpute.denoiser.config import DenoiserConfig
+from tsimpute.denoiser.context import NO_CONTEXT
 from tsimpute.denoiser.csdi import CSDIDenoiser
 from tsimpute.diffusion.schedule import make_schedule
 from tsimpute.errors import InputError
@@ -140,7 +141,8 @@ def double_network(network):
     double = copy.deepcopy(network).double()
     double.step_embedding.first.register_forward_pre_hook(lambda _, inputs: inputs[0].double())
     side = network.project_side(torch.arange(6))
-    double.project_side = lambda positions: [Side(*(p.double() for p in part)) for part in side]
+    doubled = [Side(part.base.double(), part.mask_weight.double()) for part in side]
+    double.project_side = lambda positions, context=NO_CONTEXT: doubled
     return double
 
 

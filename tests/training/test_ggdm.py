@@ -13,6 +13,7 @@ from torch import nn
 from tests.samplers.oracle import SCHEDULE, exact_noise, moments
 from tsimpute.denoiser.anchor import Anchor
 from tsimpute.denoiser.config import DenoiserConfig
+from tsimpute.denoiser.context import NO_CONTEXT
 from tsimpute.denoiser.csdi import CSDIDenoiser
 from tsimpute.errors import InputError
 from tsimpute.samplers.ggdm import ddim_coefficients, ggdm
@@ -27,7 +28,7 @@ TWO = SCHEDULE.respaced([18, 38])
 class ExactNetwork(nn.Module):
     """Ideal denoiser of independent cells N(MU, V)."""
 
-    def forward(self, x, shown, given_mask, step, is_real=None):
+    def forward(self, x, shown, given_mask, step, is_real=None, context=NO_CONTEXT):
         denoise = exact_noise(MU, V)
         return denoise(x, float(step[0]), float(SCHEDULE.alpha_bar[int(step[0])])).noise
 

@@ -13,6 +13,7 @@ from torch import nn
 
 from tsimpute.denoiser.anchor import Anchor
 from tsimpute.denoiser.config import DenoiserConfig
+from tsimpute.denoiser.context import NO_CONTEXT
 from tsimpute.denoiser.csdi import CSDIDenoiser
 from tsimpute.diffusion.schedule import make_schedule
 from tsimpute.training.batches import WindowSource
@@ -31,7 +32,7 @@ class ExactNetwork(nn.Module):
 
     config = SimpleNamespace(channels=5)
 
-    def trunk(self, x, shown, given_mask, step, is_real=None):
+    def trunk(self, x, shown, given_mask, step, is_real=None, context=NO_CONTEXT):
         level = torch.from_numpy(SCHEDULE.alpha_bar).float()[step.long()]
         gain = (1 - level).sqrt() / (level * V + 1 - level)
         noise = x * gain[:, None, None]
@@ -43,8 +44,8 @@ class ExactNetwork(nn.Module):
     def noise(self, trunk):
         return trunk[..., 0].transpose(1, 2)
 
-    def forward(self, *inputs):
-        return self.noise(self.trunk(*inputs))
+    def forward(self, *inputs, **more):
+        return self.noise(self.trunk(*inputs, **more))
 
 
 def _source(values, window_steps, batch_size=64, anchor=None):

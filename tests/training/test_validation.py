@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from tsimpute.denoiser.anchor import Anchor, linear_between
+from tsimpute.denoiser.context import NO_CONTEXT
 from tsimpute.diffusion.schedule import make_schedule
 from tsimpute.training.batches import Windows
 from tsimpute.training.validation import Validator
@@ -23,7 +24,7 @@ ANCHOR = replace(Anchor.none(2), kind="linear", scale=torch.tensor([0.5, 2.0]))
 class Guess(nn.Module):
     """Some function of all that a network is told."""
 
-    def forward(self, x, condition, given_mask, step, is_real=None):
+    def forward(self, x, condition, given_mask, step, is_real=None, context=NO_CONTEXT):
         assert not (given_mask & ~torch.isfinite(condition)).any()
         return torch.tanh(x) + 0.1 * condition * given_mask + 0.01 * step[:, None, None]
 

@@ -67,10 +67,11 @@ class Anchor:
         given_mask: Tensor,
         target_mask: Tensor,
         is_real: Tensor | None = None,
+        positions: Tensor | None = None,
     ) -> Anchor:
         """Scale from training windows (N, L, K) with some of their observed cells hidden."""
         ones = torch.ones(values.shape[-1])
-        frame = cls(kind, ones, ones).frame(values, given_mask, is_real)
+        frame = cls(kind, ones, ones).frame(values, given_mask, is_real, positions)
         if kind == "none":
             return cls(kind, ones, ones)
         away = torch.where(target_mask, values - frame.centre, 0.0).square().sum((0, 1))
@@ -83,12 +84,21 @@ class Anchor:
         spread = shown.square().mean(0).sqrt().clamp(min=SMALLEST_SCALE)
         return cls(kind, scale, spread)
 
-    def frame(self, values: Tensor, given_mask: Tensor, is_real: Tensor | None = None) -> Frame:
-        """Frame of windows (B, L, K), from their given cells alone; padding rows do not count."""
+    def frame(
+        self,
+        values: Tensor,
+        given_mask: Tensor,
+        is_real: Tensor | None = None,
+        positions: Tensor | None = None,
+    ) -> Frame:
+        """Frame of windows (B, L, K), from their given cells alone; padding rows do not count.
+
+        Rows are one step apart, or lie at positions (B, L).
+        """
         if self.kind == "none":
             known = values * given_mask
             return Frame(torch.zeros_like(known), known)
-        line = linear_between(values, given_mask)
+        line = linear_between(values, given_mask, positions)
         if self.kind == "linear":
             return Frame(line, line)
         rows = torch.ones_like(line[..., :1]) if is_real is None else is_real[..., None]
@@ -100,7 +110,7 @@ class Anchor:
         return Anchor(self.kind, self.scale.to(device), self.spread.to(device))
 
 
-def linear_between(values: Tensor, given_mask: Tensor) -> Tensor:
+def linear_between(values: Tensor, given_mask: Tensor, positions: Tensor | None = None) -> Tensor:
     """Straight lines along time between given cells, level beyond the first and the last.
 
     Parameters
@@ -108,6 +118,8 @@ def linear_between(values: Tensor, given_mask: Tensor) -> Tensor:
     values : Tensor of float, shape (B, L, K)
         Only read where `given_mask` is True.
     given_mask : Tensor of bool, shape (B, L, K)
+    positions : Tensor of float, shape (B, L), optional
+        Increasing times of the rows; default: 0, 1, ….
 
     Returns
     -------
@@ -119,8 +131,13 @@ def linear_between(values: Tensor, given_mask: Tensor) -> Tensor:
     before = torch.where(given_mask, place, -1).cummax(1).values
     after = torch.where(given_mask, place, length).flip(1).cummin(1).values.flip(1)
     known = torch.where(given_mask, values, 0.0)
-    left = known.gather(1, before.clamp(min=0))
-    right = known.gather(1, after.clamp(max=length - 1))
-    span = (after - before).clamp(min=1)
-    line = left + (right - left) * ((place - before) / span).to(values.dtype)
+    first, last = before.clamp(min=0), after.clamp(max=length - 1)
+    left, right = known.gather(1, first), known.gather(1, last)
+    if positions is None:
+        share = (place - before) / (after - before).clamp(min=1)
+    else:
+        at = positions[..., None].expand_as(values)
+        start, stop = at.gather(1, first), at.gather(1, last)
+        share = torch.where(stop > start, (at - start) / (stop - start), 0.0)
+    line = left + (right - left) * share.to(values.dtype)
     return torch.where(before < 0, right, torch.where(after >= length, left, line))

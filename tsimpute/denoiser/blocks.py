@@ -17,12 +17,18 @@ from tsimpute.denoiser.dropout import dropout
 class Side(NamedTuple):
     """Side information of one block, already projected, in factored form.
 
-    `base` (K, L, 2C) is the same for every series; `mask_weight` (2C,) is added where a cell is
-    given to the network as a condition.
+    `base` (K, L, 2C) is the same for every series, or (K, 1, 2C) where each window has its own
+    `by_row` (B, 1, L, 2C) besides; `mask_weight` (2C,) is added where a cell is given to the
+    network as a condition.
     """
 
     base: Tensor
     mask_weight: Tensor
+    by_row: Tensor | None = None
+
+    def take(self, windows: Tensor) -> Side:
+        """Of some of the windows."""
+        return self if self.by_row is None else self._replace(by_row=self.by_row[windows])
 
 
 class AxisTransformer(nn.Module):
@@ -74,11 +80,16 @@ class ResidualBlock(nn.Module):
         self.output_projection = nn.Linear(channels, 2 * channels)
 
     def project_side(self, time: Tensor, feature: Tensor) -> Side:
-        """Project codes of time (L, E) and feature (K, F) once; the mask has the last weight."""
+        """Project codes of time (L, E) or (B, L, E) and of feature (K, F) once.
+
+        The mask has the last weight.
+        """
         weight, bias = self.side_projection.weight, self.side_projection.bias
         n_time, n_feature = time.shape[-1], feature.shape[-1]
-        by_time = time @ weight[:, :n_time].T  # (L, 2C)
+        by_time = time @ weight[:, :n_time].T  # (L, 2C) or (B, L, 2C)
         by_feature = feature @ weight[:, n_time : n_time + n_feature].T + bias  # (K, 2C)
+        if by_time.ndim == 3:
+            return Side(by_feature[:, None], weight[:, -1], by_time[:, None])
         return Side(by_feature[:, None] + by_time, weight[:, -1])
 
     def forward(
@@ -88,6 +99,8 @@ class ResidualBlock(nn.Module):
         y = x + self.step_projection(step)[:, None, None]
         y = self._over_features(self._over_time(y, is_real))
         y = self.mid_projection(y) + side.base
+        if side.by_row is not None:
+            y = y + side.by_row
         y = torch.addcmul(y, given, side.mask_weight)
         gate, content = y.chunk(2, dim=-1)
         y = self.output_projection(gate.sigmoid() * content.tanh())

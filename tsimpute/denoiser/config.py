@@ -17,6 +17,8 @@ class DenoiserConfig:
         K, the number of series channels (columns).
     feed_width : int
         Of the feed-forward layers; 64 in CSDI whatever the channels.
+    n_covariates : int
+        Columns that condition the network without being imputed; none in CSDI.
     """
 
     n_features: int
@@ -29,6 +31,7 @@ class DenoiserConfig:
     feature_width: int = 16
     dropout: float = 0.1
     attention_dropout: float = 0.0
+    n_covariates: int = 0
 
     def __post_init__(self) -> None:
         if min(self.n_features, self.channels, self.layers, self.heads) < 1:

@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from tsimpute.denoiser.blocks import ResidualBlock, Side
 from tsimpute.denoiser.config import DenoiserConfig
+from tsimpute.denoiser.context import NO_CONTEXT, Context
 from tsimpute.denoiser.embeddings import StepEmbedding, time_code
 
 
@@ -18,7 +19,8 @@ class CSDIDenoiser(nn.Module):
 
     The side information (time, feature, which cells are given) depends neither on the step nor
     on the sample, and its projection is linear, so it is factored into a part by time, one by
-    feature and one for the mask, and computed once per call of :meth:`project_side`.
+    feature and one for the mask, and computed once per call of :meth:`project_side`. Covariates
+    are projected onto the code of their row's time, by weights that are 0 at first.
     """
 
     def __init__(self, config: DenoiserConfig) -> None:
@@ -32,6 +34,9 @@ class CSDIDenoiser(nn.Module):
         self.skip_projection = nn.Linear(c, c)
         self.output_projection = nn.Linear(c, 1)
         self._initialise()
+        if config.n_covariates:  # last: what is drawn for the other weights stays the same
+            self.covariate_projection = nn.Linear(config.n_covariates, config.time_width, False)
+            nn.init.zeros_(self.covariate_projection.weight)
 
     def _initialise(self) -> None:
         pointwise = [self.input_projection, self.skip_projection]
@@ -46,9 +51,15 @@ class CSDIDenoiser(nn.Module):
             nn.init.kaiming_normal_(linear.weight)
         nn.init.zeros_(self.output_projection.weight)
 
-    def project_side(self, positions: Tensor) -> list[Side]:
-        """Side information for time positions (L,), in steps, for every block."""
-        time = time_code(positions.float(), self.config.time_width)
+    def project_side(self, positions: Tensor, context: Context = NO_CONTEXT) -> list[Side]:
+        """Side information of windows for every block; rows are at positions (L,), in steps.
+
+        Where the windows have positions of their own, those count.
+        """
+        at = positions if context.positions is None else context.positions
+        time = time_code(at.float(), self.config.time_width)  # (L, E) or (B, L, E)
+        if context.covariates is not None:
+            time = time + self.covariate_projection(context.covariates)  # (B, L, E)
         feature = self.feature_embedding.weight
         return [block.project_side(time, feature) for block in self.blocks]  # type: ignore[operator]
 
@@ -60,6 +71,7 @@ class CSDIDenoiser(nn.Module):
         step: Tensor,
         is_real: Tensor | None = None,
         side: list[Side] | None = None,
+        context: Context = NO_CONTEXT,
     ) -> Tensor:
         """Predict the noise.
 
@@ -77,12 +89,14 @@ class CSDIDenoiser(nn.Module):
             False on padding rows, which the attention then ignores.
         side : list of Side, optional
             From :meth:`project_side`; computed for positions 0..L-1 when absent.
+        context : Context, optional
+            Of the windows; only read where `side` is absent.
 
         Returns
         -------
         Tensor of float, shape (B, L, K)
         """
-        return self.noise(self.trunk(x, condition, given_mask, step, is_real, side))
+        return self.noise(self.trunk(x, condition, given_mask, step, is_real, side, context))
 
     def trunk(
         self,
@@ -92,9 +106,10 @@ class CSDIDenoiser(nn.Module):
         step: Tensor,
         is_real: Tensor | None = None,
         side: list[Side] | None = None,
+        context: Context = NO_CONTEXT,
     ) -> Tensor:
         """What every output is read from; arguments as in `forward`, result (B, K, L, C)."""
-        side = self.project_side(_positions(x)) if side is None else side
+        side = self.project_side(_positions(x), context) if side is None else side
         given = given_mask.transpose(1, 2)[..., None].to(x.dtype)  # (B, K, L, 1)
         channels = [condition, x * ~given_mask]
         h = torch.stack(channels, dim=-1).transpose(1, 2)  # (B, K, L, 2)

@@ -8,6 +8,7 @@ from scipy.special import ndtri
 from torch import Tensor, nn
 from torch.nn import functional
 
+from tsimpute.denoiser.context import NO_CONTEXT, Context
 from tsimpute.denoiser.csdi import CSDIDenoiser
 from tsimpute.denoiser.heads import OutputHead
 
@@ -46,7 +47,13 @@ class MarginalNetwork(nn.Module):
             self.head.out.bias[:-1] = torch.from_numpy(np.log(np.expm1(gaps))).float()
             self.head.out.bias[-1] = 0.0
 
-    def forward(self, shown: Tensor, given_mask: Tensor, is_real: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        shown: Tensor,
+        given_mask: Tensor,
+        is_real: Tensor | None = None,
+        context: Context = NO_CONTEXT,
+    ) -> Tensor:
         """Quantiles at `levels` (B, L, K, n_levels) of what is diffused.
 
         Parameters
@@ -56,9 +63,12 @@ class MarginalNetwork(nn.Module):
         given_mask : Tensor of bool, shape (B, L, K)
         is_real : Tensor of bool, shape (B, L), optional
             False on padding rows.
+        context : Context, optional
+            Of the windows.
         """
         step = torch.full((len(shown),), self.network_step, device=shown.device)
-        trunk = self.network.trunk(torch.zeros_like(shown), shown, given_mask, step, is_real)
+        noiseless = torch.zeros_like(shown)
+        trunk = self.network.trunk(noiseless, shown, given_mask, step, is_real, context=context)
         out = self.head(trunk)
         centre, gaps = out[..., -1:], functional.softplus(out[..., :-1])
         below = -gaps[..., :MIDDLE].flip(-1).cumsum(-1).flip(-1)

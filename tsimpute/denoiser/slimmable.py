@@ -14,6 +14,7 @@ import copy
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -127,11 +128,11 @@ class AtWidth(nn.Module):
         with torch.device("meta"):
             self.shape = CSDIDenoiser(narrow_config(network.config, width))
 
-    def forward(self, *inputs: Tensor | None, is_real: Tensor | None = None) -> Tensor:
+    def forward(self, *inputs: Tensor | None, **more: Any) -> Tensor:
         """As `CSDIDenoiser.forward`."""
         slices = sliced(dict(self.whole.named_parameters()), self.whole.config, self.width)
         self.shape.train(self.whole.training)
-        out: Tensor = functional_call(self.shape, slices, inputs, {"is_real": is_real})
+        out: Tensor = functional_call(self.shape, slices, inputs, more)
         return out
 
 

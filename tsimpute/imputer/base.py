@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -11,7 +11,6 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from tsimpute.panel.checks import check_forecast_panel
-from tsimpute.panel.containers import read_panel
 from tsimpute.panel.core import Panel
 
 if TYPE_CHECKING:
@@ -43,6 +42,9 @@ class FittedImputer(BaseEstimator):  # type: ignore[misc]
     mask_rule: str
     target_strategy: str
     anchor: str
+    exogenous: Sequence[Hashable] | None
+    calendar: Sequence[str] | None
+    time: str
     channels: int
     layers: int
     heads: int
@@ -83,7 +85,7 @@ class FittedImputer(BaseEstimator):  # type: ignore[misc]
 
     def _read(self, X: Any) -> Panel:
         check_is_fitted(self)
-        panel = read_panel(X).aligned_to(self.model_.feature_names, self.n_features_in_)
+        panel = self.model_.read(X)
         if self.mode == "forecast":
             check_forecast_panel(panel, self.model_.window_steps)
         return panel
@@ -92,9 +94,8 @@ class FittedImputer(BaseEstimator):  # type: ignore[misc]
         from tsimpute.heads import with_variance
 
         if self.variance in LEARNED_VARIANCES:
-            aligned = panel.aligned_to(self.model_.feature_names, self.n_features_in_)
             self.model_ = with_variance(
-                self, self.model_, aligned, self.seed_, self.variance, VARIANCE_BATCHES
+                self, self.model_, panel, self.seed_, self.variance, VARIANCE_BATCHES
             )
         return self
 
@@ -133,8 +134,8 @@ class FittedImputer(BaseEstimator):  # type: ignore[misc]
         if keep_prob_history is None:
             keep_prob_history = model.keep_prob[None]
         self.keep_prob_history_ = keep_prob_history
-        self.n_features_in_ = model.n_features
-        names = model.feature_names
+        self.n_features_in_ = model.n_inputs
+        names = model.input_names
         if names is not None and all(isinstance(name, str) for name in names):
             self.feature_names_in_ = np.array(names, dtype=object)
         elif hasattr(self, "feature_names_in_"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from tsimpute.imputer.streaming import Streams
 from tsimpute.imputer.widths import SlimsSteps
 from tsimpute.panel.checks import check_fit_panel
 from tsimpute.panel.containers import read_panel
+from tsimpute.panel.side import SideColumns
 from tsimpute.settings import check_parameters, checked_quantiles
 
 if TYPE_CHECKING:
@@ -80,6 +81,17 @@ class EDDPMImputer(
         What is diffused: the distance from the line between the neighbouring observed cells;
         the same with each window's own level taken out ("local", for series whose level
         wanders); or the value itself, as in CSDI ("none").
+    exogenous : sequence of hashable, default=None
+        Columns that condition the network and are never imputed: by name, or by position in
+        plain arrays. They must be complete, here and later. A static covariate, such as an age,
+        is a column that is constant within each series.
+    calendar : sequence of str, default=None
+        What the timestamps say, as sine and cosine, beside the exogenous columns: "minute",
+        "hour", "dayofweek", "dayofmonth", "dayofyear", "month".
+    time : {"steps", "clock"}, default="steps"
+        How far apart rows are: one step, and times must then be regular; or as far as the
+        timestamps say, in units of the median step of the training data, for the network and for
+        the lines of the anchor. "clock" takes irregular times; windows still count rows.
     channels, layers, heads : int, default=64, 4, 8
         Size of the network.
     dropout : float, default=0.1
@@ -208,6 +220,9 @@ class EDDPMImputer(
         mask_rule: str = "guarded",
         target_strategy: str = "random",
         anchor: str = "linear",
+        exogenous: Sequence[Hashable] | None = None,
+        calendar: Sequence[str] | None = None,
+        time: str = "steps",
         channels: int = 64,
         layers: int = 4,
         heads: int = 8,
@@ -252,6 +267,9 @@ class EDDPMImputer(
         self.mask_rule = mask_rule
         self.target_strategy = target_strategy
         self.anchor = anchor
+        self.exogenous = exogenous
+        self.calendar = calendar
+        self.time = time
         self.channels = channels
         self.layers = layers
         self.heads = heads
@@ -324,16 +342,21 @@ class EDDPMImputer(
 
         check_parameters(self)
         check_choices(self)
-        panel = read_panel(X)
-        check_fit_panel(panel, self.window_steps)
-        check_rules(self, panel)
+        regular = self.time == "steps"
+        panel = read_panel(X, regular=regular)
+        side = SideColumns.fit(panel, self.exogenous, self.calendar, self.time)
         holes = None
         if patterns is not None:
-            holes = read_panel(patterns, name="patterns")
+            holes = read_panel(patterns, name="patterns", regular=regular)
             holes = holes.aligned_to(panel.feature_names, panel.n_features)
+        if side is not None:
+            panel = side.split(panel)
+            holes = None if holes is None else holes.with_covariates(side.places)
+        check_fit_panel(panel, self.window_steps)
+        check_rules(self, panel)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         held_out = self._held_out(panel, self.window_steps, seed)
-        model, trainer = train_from_scratch(self, panel, holes, seed, checkpoint)
+        model, trainer = train_from_scratch(self, panel, side, holes, seed, checkpoint)
         self._adopt_trained(model, seed, trainer)
         return self._fit_own_variance(panel)._calibrate_own(held_out)
 

@@ -19,7 +19,10 @@ _CALENDARS = ("YS", "YE", "QS", "QE", "MS", "ME")
 
 
 def check_times(
-    times: Sequence[pd.Index[Any]], series_ids: Sequence[Hashable] | None, name: str
+    times: Sequence[pd.Index[Any]],
+    series_ids: Sequence[Hashable] | None,
+    name: str,
+    regular: bool = True,
 ) -> None:
     """Raise InputError unless every series is sorted, unique and regular, all with one step.
 
@@ -33,6 +36,8 @@ def check_times(
         Names of the series for the message, None for a single unnamed one.
     name : str
         What the message calls the data.
+    regular : bool, default=True
+        Whether the step must be regular; kinds and order are checked in any case.
     """
     steps: list[Step] = []
     previous: pd.Index[Any] | None = None
@@ -41,7 +46,7 @@ def check_times(
             where = name if series_ids is None else f"{name}, series {series_ids[i]!r}"
             _check_kind(index, where)
             _check_order(index, where)
-            step = _regular_step(index, where)
+            step = _regular_step(index, where) if regular else None
         previous = index
         steps.append(step)
     if series_ids is not None:
@@ -143,7 +148,7 @@ def _irregular_message(index: pd.Index[Any], fits: NDArray[np.bool_], where: str
     return (
         f"{where}: irregular time steps: row {str(index[row])!r} comes {gap} after "
         f"{str(index[row - 1])!r}, expected {expected}; put the data on a regular grid, its new "
-        f"rows NaN, with {advice}"
+        f"rows NaN, with {advice}, or fit with time='clock'"
     )
 
 

@@ -17,7 +17,7 @@ from tsimpute.panel.frames import read_frame
 _ACCEPTED = "a pandas DataFrame, a numpy array, an xarray DataArray or an xarray Dataset"
 
 
-def read_panel(data: Any, *, name: str = "X") -> Panel:
+def read_panel(data: Any, *, name: str = "X", regular: bool = True) -> Panel:
     """Read the user's container into a panel of float64 series.
 
     Parameters
@@ -34,6 +34,8 @@ def read_panel(data: Any, *, name: str = "X") -> Panel:
         NaN (also None and NA) is missing. Numbers only; time regular, sorted and unique.
     name : str, default="X"
         What errors call the data.
+    regular : bool, default=True
+        Whether time must have one regular step.
 
     Returns
     -------
@@ -48,7 +50,7 @@ def read_panel(data: Any, *, name: str = "X") -> Panel:
         If the container is unknown, sparse, or holds something else than real numbers.
     """
     panel = _read(data, name)
-    check_times(panel.times, panel.series_ids, name)
+    check_times(panel.times, panel.series_ids, name, regular)
     for i, values in enumerate(panel.values):
         where = name if panel.series_ids is None else f"{name}, series {panel.series_ids[i]!r}"
         check_no_infinity(values, panel.times[i], panel.feature_names, where)

@@ -67,10 +67,14 @@ class Panel:
         Time labels of every series.
     source : Source
         The user's container.
-    user_order : ndarray of int64, shape (n_features,), or None
-        For every column of the user, its place in `values`; None where the order is the same.
+    user_order : ndarray of int64, shape (n_features + n_covariates,), or None
+        For every column of the user, its place in `values` and then `covariates`; None where
+        the order is the same.
     name : str
         What errors call the data.
+    covariates : tuple of ndarray of float64, each of shape (n_times_i, n_covariates), or None
+        Columns that were set apart: outputs hold them as they are.
+    covariate_names : tuple of hashable or None
     """
 
     values: tuple[FloatArray, ...]
@@ -80,6 +84,8 @@ class Panel:
     source: Source = field(repr=False)
     user_order: NDArray[np.int64] | None = None
     name: str = "X"
+    covariates: tuple[FloatArray, ...] | None = None
+    covariate_names: tuple[Hashable, ...] | None = None
 
     @property
     def n_series(self) -> int:
@@ -142,6 +148,35 @@ class Panel:
             user_order=np.argsort(order)[earlier],
         )
 
+    def with_covariates(self, places: Sequence[int]) -> Panel:
+        """The same panel with the columns at some places set apart as covariates.
+
+        `values`, `feature_names` and `n_features` are then those of the other columns; `fill`
+        and `label` still give all of the user's columns.
+        """
+        apart = list(places)
+        kept = [i for i in range(self.n_features) if i not in set(apart)]
+        names = self.feature_names
+        earlier = np.arange(self.n_features) if self.user_order is None else self.user_order
+        return replace(
+            self,
+            values=tuple(series[:, kept] for series in self.values),
+            feature_names=None if names is None else tuple(names[i] for i in kept),
+            user_order=np.argsort(kept + apart)[earlier],
+            covariates=tuple(series[:, apart] for series in self.values),
+            covariate_names=None if names is None else tuple(names[i] for i in apart),
+        )
+
+    def stretches(self, places: Sequence[tuple[int, slice]]) -> Panel:
+        """Some rows of some series, each stretch as a series of its own; not to be filled."""
+        return replace(
+            self,
+            values=tuple(self.values[i][rows] for i, rows in places),
+            times=tuple(self.times[i][rows] for i, rows in places),
+            series_ids=tuple(range(len(places))),
+            covariates=self.covariates and tuple(self.covariates[i][rows] for i, rows in places),
+        )
+
     def fill(self, filled: Sequence[NDArray[np.floating[Any]]]) -> Any:
         """The user's container with its missing cells filled.
 
@@ -164,8 +199,8 @@ class Panel:
         """
         self._check_shapes([np.shape(array) for array in filled], [s.shape for s in self.values])
         return self.source.rebuild(
-            [self._to_user_order(np.asarray(array, dtype=np.float64)) for array in filled],
-            [self._to_user_order(np.isnan(series)) for series in self.values],
+            self._to_user_order([np.asarray(array, dtype=np.float64) for array in filled]),
+            [np.isnan(series) for series in self._to_user_order(self.values)],
         )
 
     def label(
@@ -198,17 +233,41 @@ class Panel:
 
         n = len(arrays[0]) if len(arrays) else 0
         self._check_shapes([np.shape(a) for a in arrays], [(n, *s.shape) for s in self.values])
-        return label_arrays(self, [self._to_user_order(np.asarray(a)) for a in arrays], dim, coords)
+        ordered = self._to_user_order([np.asarray(array) for array in arrays])
+        return label_arrays(self, ordered, dim, coords)
 
     def user_feature_names(self) -> tuple[Hashable, ...] | None:
         """Feature names in the user's own order, None for plain arrays."""
         names = self.feature_names
         if names is None or self.user_order is None:
             return names
+        names = (*names, *(self.covariate_names or ()))
         return tuple(names[i] for i in self.user_order)
 
-    def _to_user_order(self, array: NDArray[Any]) -> NDArray[Any]:
-        return array if self.user_order is None else array[..., self.user_order]
+    def features_in_user_order(self) -> list[tuple[Hashable, int]]:
+        """Label (for plain arrays the number) and place in `values` of each feature.
+
+        In the order of the user's columns, those that were set apart left out.
+        """
+        order = np.arange(self.n_features) if self.user_order is None else self.user_order
+        names = self.user_feature_names() or tuple(range(len(order)))
+        both = zip(names, order.tolist(), strict=True)
+        return [(name, place) for name, place in both if place < self.n_features]
+
+    @property
+    def feature_labels(self) -> tuple[Hashable, ...] | None:
+        """What the user calls the features; None where that is 0, 1, … anyway."""
+        if self.feature_names is not None or self.covariates is None:
+            return self.feature_names
+        by_place = sorted(self.features_in_user_order(), key=lambda feature: feature[1])
+        return tuple(label for label, _ in by_place)
+
+    def _to_user_order(self, arrays: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
+        """Arrays (..., n_times_i, n_features), one per series, with all of the user's columns."""
+        if self.covariates is not None:
+            pairs = zip(arrays, self.covariates, strict=True)
+            arrays = [np.concatenate([a, _spread(own, a)], axis=-1) for a, own in pairs]
+        return [a if self.user_order is None else a[..., self.user_order] for a in arrays]
 
     def _check_shapes(
         self, got: Sequence[tuple[int, ...]], expected: Sequence[tuple[int, ...]]
@@ -218,6 +277,11 @@ class Panel:
                 f"{self.name}: got arrays of shapes {_few(got)}, expected {_few(expected)}: "
                 f"one per series, rows and features as in the panel"
             )
+
+
+def _spread(own: FloatArray, array: NDArray[Any]) -> FloatArray:
+    """Columns (n_times, n) repeated along the first axes of an array (..., n_times, m)."""
+    return np.broadcast_to(own, (*array.shape[:-1], own.shape[-1]))
 
 
 def _few(shapes: Sequence[tuple[int, ...]]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from tsimpute.denoiser.context import NO_CONTEXT, Context
+from tsimpute.panel.side import NO_SIDE, SideShape
 from tsimpute.panel.windows import cut, training_starts
 
 
@@ -24,23 +26,28 @@ class Windows:
     observed_mask : Tensor of bool, shape (N, L, K)
     is_real : Tensor of bool, shape (N, L)
         False on padding rows.
+    context : Context
     """
 
     values: Tensor
     observed_mask: Tensor
     is_real: Tensor
+    context: Context = NO_CONTEXT
 
     def __len__(self) -> int:
         return len(self.values)
 
     def take(self, rows: NDArray[np.int64] | Tensor | slice) -> Windows:
         """Some of the windows."""
-        return Windows(self.values[rows], self.observed_mask[rows], self.is_real[rows])
+        return self._each(lambda part: part[rows])
 
     def to(self, device: torch.device) -> Windows:
         """The same windows on a device."""
-        parts = (self.values, self.observed_mask, self.is_real)
-        return Windows(*(part.to(device) for part in parts))
+        return self._each(lambda part: part.to(device))
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Windows:
+        values, observed = change(self.values), change(self.observed_mask)
+        return Windows(values, observed, change(self.is_real), self.context.each(change))
 
     @property
     def padding(self) -> Tensor | None:
@@ -48,11 +55,18 @@ class Windows:
         return None if bool(self.is_real.all()) else self.is_real
 
     @classmethod
-    def from_arrays(cls, values: NDArray[np.float64], is_real: NDArray[np.bool_]) -> Windows:
-        """From arrays (N, L, K) with NaN where missing, and (N, L)."""
-        observed = ~np.isnan(values)
-        filled = np.where(observed, values, 0.0).astype(np.float32)
-        return cls(*(torch.from_numpy(part) for part in (filled, observed, is_real)))
+    def from_arrays(
+        cls,
+        wide: NDArray[np.float64],
+        is_real: NDArray[np.bool_],
+        side: SideShape = NO_SIDE,
+    ) -> Windows:
+        """From arrays (N, L, K), or wider with side columns, NaN where missing, and (N, L)."""
+        features = side.features(wide)
+        observed = ~np.isnan(features)
+        filled = torch.from_numpy(np.where(observed, features, 0.0).astype(np.float32))
+        masks = (torch.from_numpy(observed), torch.from_numpy(is_real))
+        return cls(filled, *masks, _context(wide, is_real, side))
 
 
 @dataclass(frozen=True)
@@ -68,12 +82,15 @@ class WindowSource:
     window_steps, stride : int
         Length of a window, and the distance of two in one epoch. Each epoch shifts all of them
         by a random offset below the stride, so that every alignment is seen.
+    side : SideShape
+        Last columns of the series that are no features.
     """
 
     series: Sequence[NDArray[np.float64]]
     usable_rows: Sequence[NDArray[np.bool_]]
     window_steps: int
     stride: int
+    side: SideShape = NO_SIDE
 
     def places(self, rng: np.random.Generator | None) -> list[tuple[int, int]]:
         """(series, start) of every window of an epoch, unshuffled; no offset without `rng`."""
@@ -94,14 +111,15 @@ class WindowSource:
         starts = training_starts(len(values), self.window_steps, self.stride, offset)
         stops = np.minimum(starts + self.window_steps, len(values))
         all_usable = _count(~usable, starts, stops) == 0
-        any_observed = _count(np.asarray(~np.isnan(values).all(axis=1)), starts, stops) > 0
+        silent = np.isnan(self.side.features(values)).all(axis=1)
+        any_observed = _count(np.asarray(~silent), starts, stops) > 0
         return np.asarray(starts[all_usable & any_observed])
 
     def load(self, places: Sequence[tuple[int, int]]) -> Windows:
         """Cut the windows at the given places."""
         cuts = [cut(self.series[i], np.array([start]), self.window_steps) for i, start in places]
         values, is_real = (np.concatenate(parts) for parts in zip(*cuts, strict=True))
-        return Windows.from_arrays(values, is_real)
+        return Windows.from_arrays(values, is_real, self.side)
 
     def epoch(self, batch_size: int, rng: np.random.Generator) -> Iterator[tuple[float, Windows]]:
         """Every window once, in random order and batches, with the share of the epoch before it."""
@@ -120,6 +138,21 @@ class WindowSource:
     def n_batches(self, batch_size: int) -> int:
         """Batches of an epoch, about: the random offset may add or remove one."""
         return max(1, -(-len(self.places(None)) // batch_size))
+
+
+def _context(wide: NDArray[np.float64], is_real: NDArray[np.bool_], side: SideShape) -> Context:
+    covariates = np.where(is_real[..., None], side.covariates(wide), 0.0)
+    return Context(
+        torch.from_numpy(covariates.astype(np.float32)) if side.n_covariates else None,
+        _positions(side.clock(wide), is_real) if side.has_clock else None,
+    )
+
+
+def _positions(clock: NDArray[np.float64], is_real: NDArray[np.bool_]) -> Tensor | None:
+    """Times from each window's first row; None where all are 0, 1, …, which is cheaper."""
+    rows = np.arange(clock.shape[1])
+    positions = np.where(is_real, clock - clock[:, :1], rows)
+    return None if (positions == rows).all() else torch.from_numpy(positions.astype(np.float32))
 
 
 def _count(

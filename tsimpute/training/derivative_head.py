@@ -87,7 +87,7 @@ def _derivatives(
     level = TimeGrid(grid.index[here], grid.alpha_bar[here], grid.network_step[here])
     state = noised(example, level, generator)
     known = (example.shown, example.given_mask)
-    trunk = network.trunk(state.x, *known, state.step, example.is_real)
+    trunk = network.trunk(state.x, *known, state.step, example.is_real, context=example.context)
     denoise = _denoiser(network, example)
     derivative = noise_derivative(denoise, state.x, grid, position, network.noise(trunk))
     hidden = example.target_mask
@@ -97,6 +97,7 @@ def _derivatives(
 def _denoiser(network: CSDIDenoiser, example: Example) -> Denoise:
     def denoise(x: Tensor, network_step: float, alpha_bar: float) -> Prediction:
         step = torch.full((len(x),), network_step, device=x.device)
-        return Prediction(network(x, example.shown, example.given_mask, step, example.is_real))
+        known = (example.shown, example.given_mask)
+        return Prediction(network(x, *known, step, example.is_real, context=example.context))
 
     return denoise

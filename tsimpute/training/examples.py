@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from tsimpute.denoiser.anchor import Anchor
+from tsimpute.denoiser.context import NO_CONTEXT, Context
 from tsimpute.diffusion.losses import noise_to_level
 from tsimpute.diffusion.schedule import TimeGrid
 from tsimpute.training.batches import WindowSource
@@ -31,6 +32,7 @@ class Example:
         Observed cells that are shown, and those that are hidden.
     is_real : Tensor of bool, shape (B, L), or None
         False on padding rows.
+    context : Context
     """
 
     away: Tensor
@@ -38,12 +40,14 @@ class Example:
     given_mask: Tensor
     target_mask: Tensor
     is_real: Tensor | None
+    context: Context = NO_CONTEXT
 
     def take(self, rows: Tensor) -> Example:
         """Some of the windows, by indices or by a mask."""
         is_real = None if self.is_real is None else self.is_real[rows]
         given, target = self.given_mask[rows], self.target_mask[rows]
-        return Example(self.away[rows], self.shown[rows], given, target, is_real)
+        context = self.context.each(lambda part: part[rows])
+        return Example(self.away[rows], self.shown[rows], given, target, is_real, context)
 
 
 @dataclass(frozen=True)
@@ -82,9 +86,11 @@ class ExampleSource:
                 hidden = draw_targets(self.strategy, batch.observed_mask, patterns, generator)
                 windows, targets = batch.to(self.device), hidden.to(self.device)
                 given = windows.observed_mask & ~targets
-                frame = anchor.frame(windows.values, given, windows.padding)
+                at = windows.context.positions
+                frame = anchor.frame(windows.values, given, windows.padding, at)
                 away = (windows.values - frame.centre) / anchor.scale
-                yield Example(away, frame.shown, given, targets, windows.padding)
+                known = (frame.shown, given, targets, windows.padding, windows.context)
+                yield Example(away, *known)
 
 
 def noised(example: Example, grid: TimeGrid, generator: torch.Generator) -> Noised:

@@ -186,10 +186,12 @@ def _denoiser(networks: Mapping[float, nn.Module], example: Example, n_samples: 
 
     shown, given_mask = repeated(example.shown), repeated(example.given_mask)
     is_real = None if example.is_real is None else repeated(example.is_real)
+    context = example.context.each(repeated)
 
     def predict(x: Tensor, network_step: float) -> Tensor:
         step = torch.full((len(shown),), network_step, device=x.device)
-        noise: Tensor = networks[network_step](x.flatten(0, 1), shown, given_mask, step, is_real)
+        network = networks[network_step]
+        noise: Tensor = network(x.flatten(0, 1), shown, given_mask, step, is_real, context=context)
         return noise.view(x.shape)
 
     def denoise(x: Tensor, network_step: float, alpha_bar: float) -> Prediction:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from tsimpute.denoiser.anchor import Anchor
+from tsimpute.denoiser.context import Context
 from tsimpute.denoiser.csdi import CSDIDenoiser
 from tsimpute.diffusion.budget import kept_steps_at
 from tsimpute.diffusion.losses import noise_to_level, squared_error_per_series
@@ -35,6 +36,7 @@ class _Noised(NamedTuple):
 
     seen: tuple[Tensor, Tensor, Tensor, Tensor]  # noisy, shown, given, step
     is_real: Tensor | None
+    context: Context
     noise: Tensor
     targets: Tensor
 
@@ -221,11 +223,13 @@ class Trainer:
         given = on_device.observed_mask & ~targets
         alpha_bar = torch.from_numpy(grid.alpha_bar)[place]
         step = torch.from_numpy(grid.network_step)[place].float().to(self.device)
-        frame = self.anchor.frame(on_device.values, given, on_device.padding)
+        frame = self.anchor.frame(
+            on_device.values, given, on_device.padding, on_device.context.positions
+        )
         away = (on_device.values - frame.centre) / self.anchor.scale
         noisy = noise_to_level(away, noise, alpha_bar)
         seen = (noisy, frame.shown, given, step)
-        return _Noised(seen, on_device.padding, noise, targets)
+        return _Noised(seen, on_device.padding, on_device.context, noise, targets)
 
     def _backward(self, noised: _Noised) -> tuple[Tensor, Tensor]:
         """Gradients of the mean loss over the widths; errors of the whole network."""
@@ -240,7 +244,7 @@ class Trainer:
     def _errors(self, network: nn.Module, noised: _Noised) -> tuple[Tensor, Tensor]:
         half = self.config.mixed_precision and self.device.type == "cuda"
         with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
-            predicted = network(*noised.seen, is_real=noised.is_real)
+            predicted = network(*noised.seen, is_real=noised.is_real, context=noised.context)
         return squared_error_per_series(noised.noise, predicted, noised.targets)
 
     def _update(self) -> None:

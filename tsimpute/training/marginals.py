@@ -65,7 +65,7 @@ def fit_marginals(
     model.network.requires_grad_(not freeze_trunk).train(not freeze_trunk)
 
     def loss(example: Example) -> Tensor:
-        marks = model(example.shown, example.given_mask, example.is_real)
+        marks = model(example.shown, example.given_mask, example.is_real, example.context)
         hidden = example.target_mask
         each = pinball_loss(marks[hidden], example.away[hidden], model.levels)
         return each.sum() / max(1, each.numel())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from tsimpute.denoiser.anchor import Anchor
 from tsimpute.denoiser.csdi import CSDIDenoiser
 from tsimpute.diffusion.schedule import NoiseSchedule
 from tsimpute.errors import InputError
+from tsimpute.panel.side import NO_SIDE, SideShape
 from tsimpute.panel.windows import validation_rows
 from tsimpute.training.batches import Windows, WindowSource
 from tsimpute.training.config import TrainingConfig
@@ -42,11 +43,14 @@ class DataPlan:
     validation_fraction : float
         Share of the series, or of the rows of few long ones, that is held out; 0 validates on
         the training windows with other targets.
+    side : SideShape
+        Last columns of the series that are no features.
     """
 
     window_steps: int
     stride: int
     validation_fraction: float
+    side: SideShape = NO_SIDE
 
 
 def split_rows(
@@ -75,12 +79,12 @@ def make_sources(
         If the rows that were held out hold no observed value.
     """
     held_out = split_rows(series, plan, rng)
-    training = WindowSource(series, [~rows for rows in held_out], plan.window_steps, plan.stride)
+    training = source_of(series, [~rows for rows in held_out], plan)
     any_held = any(rows.any() for rows in held_out)
     usable = held_out if any_held else [np.ones(len(s), dtype=bool) for s in series]
     if any_held and not training.places(None):
         training = all_rows(series, plan)
-    held = WindowSource(series, usable, plan.window_steps, stride=1)
+    held = source_of(series, usable, replace(plan, stride=1))
     places = held.places(None)
     if not places:
         raise InputError(
@@ -101,8 +105,14 @@ def held_out_rows(series: Sequence[FloatArray], plan: DataPlan, seed: int) -> li
 
 def all_rows(series: Sequence[FloatArray], plan: DataPlan) -> WindowSource:
     """Windows from every row of the series."""
-    rows = [np.ones(len(s), dtype=bool) for s in series]
-    return WindowSource(series, rows, plan.window_steps, plan.stride)
+    return source_of(series, [np.ones(len(s), dtype=bool) for s in series], plan)
+
+
+def source_of(
+    series: Sequence[FloatArray], usable_rows: Sequence[BoolArray], plan: DataPlan
+) -> WindowSource:
+    """Windows from some rows of the series."""
+    return WindowSource(series, usable_rows, plan.window_steps, plan.stride, plan.side)
 
 
 def start_run(
@@ -128,7 +138,7 @@ def start_run(
         source=source,
         validator=validator,
         anchor=anchor.to(device),
-        patterns=None if patterns is None else all_rows(patterns, plan),
+        patterns=None if patterns is None else all_rows(patterns, replace(plan, side=NO_SIDE)),
         config=config,
         device=device,
         rng=rng,
@@ -145,9 +155,8 @@ def fit_anchor(kind: str, source: WindowSource, strategy: str, seed: int) -> Anc
     generator = torch.Generator().manual_seed(seed)
     patterns = windows.observed_mask[torch.randperm(len(windows), generator=generator)]
     targets = draw_targets(strategy, windows.observed_mask, patterns, generator)
-    return Anchor.fit(
-        kind, windows.values, windows.observed_mask & ~targets, targets, windows.padding
-    )
+    given, at = windows.observed_mask & ~targets, windows.context.positions
+    return Anchor.fit(kind, windows.values, given, targets, windows.padding, at)
 
 
 def default_epochs(n_windows: int, batch_size: int) -> int:

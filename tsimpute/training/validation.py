@@ -99,7 +99,8 @@ class Validator:
         alpha_bar = torch.from_numpy(grid.alpha_bar)[place]
         step = torch.from_numpy(grid.network_step)[place].float().to(self.device)
         given = batch.observed_mask & ~targets
-        frame = self.anchor.frame(batch.values, given, batch.padding)
+        frame = self.anchor.frame(batch.values, given, batch.padding, batch.context.positions)
         noisy = noise_to_level((batch.values - frame.centre) / self.anchor.scale, noise, alpha_bar)
-        predicted = network(noisy, frame.shown, given, step, is_real=batch.padding)
+        known = (frame.shown, given)
+        predicted = network(noisy, *known, step, is_real=batch.padding, context=batch.context)
         return squared_error_per_series(noise, predicted, targets)

@@ -101,7 +101,7 @@ def _by_network(
 
 def _cells(network: CSDIDenoiser, grid: TimeGrid, example: Example, state: Noised) -> HiddenCells:
     known = (example.shown, example.given_mask)
-    trunk = network.trunk(state.x, *known, state.step, example.is_real)
+    trunk = network.trunk(state.x, *known, state.step, example.is_real, context=example.context)
     hidden = example.target_mask
     window = hidden.nonzero()[:, 0].cpu()
     place = state.place[window].to(trunk.device)
