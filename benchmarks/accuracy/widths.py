@@ -14,8 +14,8 @@ on. Then test stays, for several samplers at the same hidden cells and the same 
 
 `flops_share` is counted. `network_seconds` is one evaluation of 16 windows at every step, the
 models taking turns, the least of several rounds, because a busy machine only adds to it; `seconds`
-is what a user waits for quantiles of all stays, the models taking turns by chunks of stays. What took long
-is kept under `benchmarks/.cache`, so that the script can be stopped at any time and started again.
+is what a user waits for quantiles of all stays, the models taking turns by chunks of stays. What
+took long is kept under `benchmarks/.cache`, so that the script can be stopped and started again.
 Standardised units; protocol of CSDI. Needs TSIMPUTE_DATA.
 """
 
