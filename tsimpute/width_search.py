@@ -57,11 +57,11 @@ class WidthSearch:
     evolution: Evolution = field(default_factory=Evolution)
     skip: bool = True
     hidden_fraction: float = 0.1
-    max_windows: int = 16
+    max_windows: int = 8
     n_samples: int = 4
-    final_windows: int = 64
+    final_windows: int = 32
     final_samples: int = 16
-    finalists: int = 8
+    finalists: int = 5
     n_batches: int = 100
     checkpoint: str | Path | None = None
 

@@ -77,9 +77,9 @@ class SlimsSteps(FittedImputer):
         mutation: float | None = None,
         skip: bool = True,
         hidden_fraction: float = 0.1,
-        max_windows: int = 16,
+        max_windows: int = 8,
         n_samples: int = 4,
-        final_windows: int = 64,
+        final_windows: int = 32,
         final_samples: int = 16,
         checkpoint: str | Path | None = None,
     ) -> Self:
@@ -106,10 +106,10 @@ class SlimsSteps(FittedImputer):
             Whether a step may be left out altogether.
         hidden_fraction : float, default=0.1
             Share of the observed cells that is hidden.
-        max_windows, n_samples : int, default=16, 4
+        max_windows, n_samples : int, default=8, 4
             Windows and samples behind a strategy's score.
-        final_windows, final_samples : int, default=64, 16
-            The same for the best eight.
+        final_windows, final_samples : int, default=32, 16
+            The same for the best five.
         checkpoint : str or Path, optional
             File of the scores so far: a search that was stopped goes on from it, and one with
             another `flops_weight` need not begin anew.
