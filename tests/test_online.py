@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,6 +13,7 @@ from tsimpute.batching import Question, quantiles_together
 from tsimpute.errors import InputError, InputTypeError
 from tsimpute.noise import BlockNoise
 from tsimpute.panel.containers import read_panel
+from tsimpute.panel.gaps import NOWHERE, distance_to_observed
 from tsimpute.panel.refusal import Refusal
 from tsimpute.panel.windows import cut
 
@@ -196,6 +199,36 @@ def test_no_later_value_decides_whether_a_hole_is_refused(imputer, make, change)
     second = imputer.transform(other)[~_later(other)]
     assert first.isna().any(axis=None)
     np.testing.assert_allclose(first, second, rtol=0, atol=2e-5)
+
+
+@pytest.fixture(scope="module")
+def calibrated(fitted):
+    fitted.set_params(**{**EDDPMImputer().get_params(), **SETTINGS})
+    return copy.copy(fitted).fit_calibration(_table(200, seed=9))
+
+
+@pytest.mark.parametrize("change", [_with_other_values, _hidden, _shown, _cut])
+def test_calibrated_intervals_know_nothing_later(calibrated, change):
+    table = _table()
+    other = change(table)
+    first = calibrated.predict_quantiles(table, LEVELS)
+    second = calibrated.predict_quantiles(other, LEVELS)
+    kept = first.time.isin(table.index[~_later(table)])
+    np.testing.assert_allclose(
+        first.sel(time=kept), second.sel(time=first.time[kept]), rtol=0, atol=2e-5
+    )
+    assert not np.allclose(first, calibrated.predict_quantiles(table, LEVELS, calibrated=False))
+
+
+def test_a_calibration_belongs_to_its_mode(calibrated):
+    other = copy.copy(calibrated).set_params(mode="offline")
+    with pytest.raises(InputError, match=r"calibrated for .*mode='online'"):
+        other.predict_quantiles(_table(), LEVELS)
+
+
+def test_the_nearest_reading_before():
+    seen = np.array([[False, True, False, False, True, False]]).T
+    assert distance_to_observed(seen, past_only=True).ravel().tolist() == [NOWHERE, 0, 1, 2, 0, 1]
 
 
 @pytest.mark.parametrize("max_gap", [None, 2, "3h"])
