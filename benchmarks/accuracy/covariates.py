@@ -178,6 +178,7 @@ def main() -> None:
     """Train and score every row that the result file does not have yet."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--data", nargs="+", default=list(BENCHES), choices=list(BENCHES))
+    parser.add_argument("--covariates", nargs="+", help="only these, for example none 'all static'")
     parser.add_argument("--budget", type=float, help="seconds of training a row")
     parser.add_argument("--epochs", type=int, help="passes of training a row")
     parser.add_argument("--kept", type=int, default=10)
@@ -197,6 +198,8 @@ def main() -> None:
     circumstances()
     rows = [(d, c, seed) for seed in options.seeds for d in options.data for c in VARIANTS[d]]
     for data, covariates, seed in rows:
+        if options.covariates and covariates not in options.covariates:
+            continue
         row = describe(data, covariates, seed, options)
         if has_row(FILE, row):
             continue
