@@ -198,3 +198,31 @@ def test_weather(data_dir):
     assert table.index.freqstr == "10min"
     assert table.min().min() > -9999
     assert all(name.isascii() for name in table.columns)
+
+
+def test_descriptors_are_those_at_admission():
+    stay = (
+        "Time,Parameter,Value\n00:00,RecordID,7\n00:00,Age,54\n00:00,Height,-1\n00:00,Weight,80\n"
+    )
+    later = stay + "00:00,Weight,81\n05:00,Weight,82\n"
+    table = healthcare.described_stays(iter([(132540, later), (132539, "Time,Parameter,Value\n")]))
+    assert table.index.tolist() == [132539, 132540] and table.index.name == "record_id"
+    assert table.loc[132539].isna().all()
+    known = table.loc[132540].dropna()
+    assert known.to_dict() == {"Age": 54.0, "Weight": 80.0}
+
+
+def test_descriptors_need_the_original_files(tmp_path):
+    _put(tmp_path, "physionet2012/set-a/132539.txt", STAY.encode())
+    with pytest.raises(DatasetError, match="got 1 stays whose descriptors"):
+        datasets.load_healthcare_descriptors(tmp_path)
+    with pytest.raises(DatasetError, match="set-a"):
+        datasets.load_healthcare_descriptors(tmp_path / "physionet2012")
+
+
+def test_healthcare_descriptors(data_dir):
+    if not (data_dir / "physionet2012" / "set-a.tar.gz").is_file():
+        pytest.skip("needs the original set-a.tar.gz")
+    table = datasets.load_healthcare_descriptors(data_dir)
+    assert table.index.tolist() == datasets.load_healthcare(data_dir).record_ids.tolist()
+    assert set(table["ICUType"]) == {1, 2, 3, 4} and table["Age"].between(15, 90).all()

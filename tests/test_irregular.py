@@ -174,6 +174,16 @@ def test_every_part_works_on_irregular_times(tmp_path: Path) -> None:
     np.testing.assert_allclose(answers[0].to_numpy(), alone, rtol=1e-4, atol=1e-5)
 
 
+def test_a_stream_by_the_clock_is_filled_as_the_whole_series_is() -> None:
+    df = wave(uneven(30))
+    imputer = EDDPMImputer(time="clock", mode="online", **TINY).fit(df)
+    wanted = imputer.transform(df)
+    found = pd.DataFrame([imputer.update(row) for _, row in df.iterrows()])
+    np.testing.assert_allclose(found, wanted, rtol=0, atol=2e-5)
+    apart = imputer.transform(df.set_axis(df.index[:1].append(df.index[1:] + pd.Timedelta("9h"))))
+    assert (apart.to_numpy() != wanted.to_numpy()).any()
+
+
 def test_series_may_have_times_of_their_own() -> None:
     parts = {i: wave(uneven(12 + i, seed=i), seed=i) for i in range(3)}
     df = pd.concat(parts, names=["stay", "time"])

@@ -271,6 +271,24 @@ def test_calibration_and_self_check_work_with_covariates() -> None:
     assert set(found.by_feature.index.get_level_values(0)) == {"a", "b"}
 
 
+def test_a_stream_with_covariates_is_filled_as_the_whole_series_is() -> None:
+    df = weather(24)
+    imputer = EDDPMImputer(exogenous=["wind"], calendar=["hour"], mode="online", **TINY).fit(df)
+    wanted = imputer.transform(df)
+    rows = [imputer.update(row) for _, row in df[["b", "wind", "a"]].iterrows()]
+    found = pd.DataFrame(rows)[["a", "wind", "b"]]
+    np.testing.assert_allclose(found, wanted, rtol=0, atol=2e-5)
+    later = df.copy()
+    later.loc[later.index[12] :, "wind"] += 5.0
+    changed = imputer.transform(later)
+    pd.testing.assert_frame_equal(changed.iloc[:12], wanted.iloc[:12])
+    assert (changed["a"] != wanted["a"]).iloc[12:].any()
+    with pytest.raises(InputError, match="row: exogenous column 'wind' is missing"):
+        imputer.reset_stream().update(
+            df.iloc[0].rename(df.index[0]).drop("wind").reindex(df.columns)
+        )
+
+
 def test_networks_of_every_width_work_with_covariates() -> None:
     df = weather()
     options = TINY | {"heads": 8, "channels": 16}

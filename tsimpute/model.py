@@ -129,7 +129,12 @@ class FittedModel:
         """What the last columns of a scaled series are."""
         return NO_SIDE if self.side is None else self.side.shape
 
-    def read(self, data: Any) -> Panel:
+    @property
+    def regular(self) -> bool:
+        """Whether times must have one regular step."""
+        return self.side is None or self.side.clock is None
+
+    def read(self, data: Any, name: str = "X") -> Panel:
         """The user's data with the model's features in its order, exogenous columns set apart.
 
         Raises
@@ -137,8 +142,8 @@ class FittedModel:
         InputError
             If the data do not fit the model; the message names the column or row.
         """
-        regular = self.side is None or self.side.clock is None
-        panel = read_panel(data, regular=regular).aligned_to(self.input_names, self.n_inputs)
+        panel = read_panel(data, name=name, regular=self.regular)
+        panel = panel.aligned_to(self.input_names, self.n_inputs)
         return panel if self.side is None else self.side.split(panel)
 
     def scaled(self, panel: Panel) -> list[NDArray[np.float64]]:

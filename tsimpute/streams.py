@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from tsimpute.answers import medians
 from tsimpute.choices import Choice, Fitted
 from tsimpute.errors import InputError, InputTypeError
+from tsimpute.model import FittedModel
 from tsimpute.panel.clock import check_times
 from tsimpute.panel.containers import read_panel
 from tsimpute.panel.core import Panel
@@ -31,8 +32,9 @@ class Past:
         Which series it is, counted in the order of their first rows.
     n_rows : int
         Rows that have come.
-    values : ndarray of float64, shape (up to n_kept, K)
-        The last of them as they came, NaN where missing, columns in the model's order.
+    values : ndarray of float64, shape (up to n_kept, K + C)
+        The last of them as they came, NaN where missing: features in the model's order, then
+        exogenous columns.
     times : tuple of hashable
         Their times; empty for rows without.
     """
@@ -43,27 +45,27 @@ class Past:
     times: tuple[Hashable, ...]
 
     @classmethod
-    def empty(cls, place: int, n_features: int) -> Past:
+    def empty(cls, place: int, n_columns: int) -> Past:
         """Before the first row."""
-        return cls(place, 0, np.empty((0, n_features)), ())
+        return cls(place, 0, np.empty((0, n_columns)), ())
 
-    def followed_by(
-        self, values: FloatArray, time: Hashable | None, n_kept: int, where: str
-    ) -> Past:
-        """The past with one more row (K,), of which the last `n_kept` rows are kept.
+    def followed_by(self, new: NewRow, n_kept: int, regular: bool, where: str) -> Past:
+        """The past with one more row, of which the last `n_kept` rows are kept.
 
         Raises
         ------
         InputError
             If the time is not the next one.
         """
-        times = (*self.times, *(() if time is None else (time,)))
+        times = (*self.times, *(() if new.time is None else (new.time,)))
         if self.n_rows:
-            self._check_next(time, times, where)
-        kept = np.concatenate([self.values, values[None]])[-n_kept:]
+            self._check_next(new.time, times, regular, where)
+        kept = np.concatenate([self.values, new.cells])[-n_kept:]
         return Past(self.place, self.n_rows + 1, kept, times[-max(n_kept, 3) :])
 
-    def _check_next(self, time: Hashable | None, times: tuple[Hashable, ...], where: str) -> None:
+    def _check_next(
+        self, time: Hashable | None, times: tuple[Hashable, ...], regular: bool, where: str
+    ) -> None:
         if (time is None) == bool(self.times):
             got, before = ("no time", "one") if time is None else (f"the time {time!s}", "none")
             raise InputError(
@@ -78,7 +80,7 @@ class Past:
                 f"{where}: the row of time {str(time)!r} does not come after the last one, "
                 f"{str(times[-2])!r}; expected a later time; call reset_stream() to begin again"
             )
-        check_times([index], None, where)
+        check_times([index], None, where, regular)
 
 
 def rows_kept(imputer: Fitted) -> int:
@@ -104,11 +106,20 @@ def fill_newest(imputer: Fitted, past: Past) -> FloatArray:
     What `transform` with mode "online" gives for this row of the whole past, up to the rounding
     of float32: the same readings, noise and windows.
     """
+    k = imputer.model_.n_features
     if not np.isnan(past.values[-1]).any():
-        return np.asarray(past.values[-1])
-    panel = read_panel(past.values).aligned_to(None, imputer.model_.n_features)
+        return np.asarray(past.values[-1, :k])
+    panel = _as_panel(past, k)
     origin = (past.place, past.n_rows - len(past.values))
     return np.asarray(medians(imputer, panel, Choice(origin=origin))[0][-1])
+
+
+def _as_panel(past: Past, n_features: int) -> Panel:
+    """The rows that are kept, with their times, exogenous columns set apart."""
+    times = past.times[-len(past.values) :]
+    frame = pd.DataFrame(past.values, index=pd.Index(times) if times else None)
+    panel = read_panel(frame, regular=False)
+    return replace(panel.with_covariates(range(n_features, panel.n_features)), feature_names=None)
 
 
 @dataclass(frozen=True)
@@ -131,6 +142,11 @@ class NewRow:
     series: Hashable | None
     kind: type
 
+    @property
+    def cells(self) -> FloatArray:
+        """The row (1, K + C): features, then exogenous columns."""
+        return np.hstack([self.panel.values[0], *(self.panel.covariates or ())])
+
     def filled(self, values: FloatArray) -> Any:
         """What the user passed, with values (K,) in its holes."""
         table = self.panel.fill([values[None]])
@@ -141,7 +157,7 @@ class NewRow:
         return table.iloc[0].to_dict() if issubclass(self.kind, Mapping) else table[0]
 
 
-def read_row(row: Any, feature_names: tuple[Hashable, ...] | None, n_features: int) -> NewRow:
+def read_row(row: Any, model: FittedModel) -> NewRow:
     """One row as the user holds it.
 
     Raises
@@ -164,7 +180,7 @@ def read_row(row: Any, feature_names: tuple[Hashable, ...] | None, n_features: i
             f"row: got {type(row).__name__} of {np.ndim(row)} dimensions, expected one row: a "
             f"Series, a dict, a DataFrame of one row or a 1-d array"
         )
-    panel = read_panel(table, name="row").aligned_to(feature_names, n_features)
+    panel = model.read(table, name="row")
     series = None
     if isinstance(row, pd.DataFrame) and isinstance(row.index, pd.MultiIndex):
         series, time = row.index[0]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from tsimpute.datasets.air_quality import AirQuality, load_air_quality
 from tsimpute.datasets.co2 import load_co2
-from tsimpute.datasets.healthcare import Healthcare, load_healthcare
+from tsimpute.datasets.healthcare import Healthcare, load_healthcare, load_healthcare_descriptors
 from tsimpute.datasets.regular import load_ett, load_weather
 
 __all__ = [
@@ -18,5 +18,6 @@ __all__ = [
     "load_co2",
     "load_ett",
     "load_healthcare",
+    "load_healthcare_descriptors",
     "load_weather",
 ]

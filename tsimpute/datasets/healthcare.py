@@ -58,6 +58,7 @@ _UNIT_OF = {
 VARIABLES: tuple[str, ...] = tuple(_UNIT_OF)
 UNITS: tuple[str, ...] = tuple(_UNIT_OF.values())
 N_HOURS = 48
+DESCRIPTORS = ("Age", "Gender", "Height", "ICUType", "Weight")
 
 _FOLDER = "physionet2012"
 _SOURCE = (
@@ -68,6 +69,7 @@ _GRID_FILE = "physionet2012_set_a_hourly.npz"
 _GRID_SHA256 = "0f54dd99c4f775ad9cef6e5f6f60a9dda32183636e55207482091ff2160d8e56"
 # Of what the original files give when gridded, so that any archive of them is accepted.
 _CONTENT_SHA256 = "b5cd350f29e706df55d50f04fb611de1b74f2ba6df4e4728d1b0f0d13f9b551b"
+_DESCRIPTORS_SHA256 = "11754860820dbb99ad7fccbe92cf297a13b36227c9b021dbe65d499eb8c5a5c8"
 
 
 @dataclass(frozen=True)
@@ -137,6 +139,63 @@ def load_healthcare(directory: str | os.PathLike[str] | None = None) -> Healthca
         return _from_texts(_folder_texts(folder / "set-a"), folder / "set-a")
     places = [folder / name for name in (_GRID_FILE, "set-a.tar.gz", "set-a.tar", "set-a")]
     raise absent(f"{_FOLDER}/{_GRID_FILE} or {_FOLDER}/set-a.tar.gz", places, _SOURCE)
+
+
+def load_healthcare_descriptors(
+    directory: str | os.PathLike[str] | None = None,
+) -> pd.DataFrame:
+    """Read what is told of each stay at admission, from the original files.
+
+    The hourly grid does not hold it: the archive ``set-a.tar.gz`` or ``set-a.tar``, or the folder
+    ``set-a``, must be in the folder ``physionet2012``.
+
+    Parameters
+    ----------
+    directory : path-like, optional
+        As in `load_healthcare`.
+
+    Returns
+    -------
+    DataFrame of float64, indexed by `record_id`, ascending
+        ``Age`` (years), ``Gender`` (0 female, 1 male), ``Height`` (cm), ``ICUType`` (1 coronary,
+        2 cardiac surgery, 3 medical, 4 surgical) and ``Weight`` (kg); NaN where unknown.
+
+    Raises
+    ------
+    DatasetError
+        If nothing is there or the contents are not the expected ones.
+    """
+    folder = data_directory(directory) / _FOLDER
+    archives = [
+        folder / name for name in ("set-a.tar.gz", "set-a.tar") if (folder / name).is_file()
+    ]
+    if not archives and not (folder / "set-a").is_dir():
+        places = [folder / name for name in ("set-a.tar.gz", "set-a.tar", "set-a")]
+        raise absent(f"{_FOLDER}/set-a.tar.gz", places, _SOURCE)
+    path = archives[0] if archives else folder / "set-a"
+    texts = _archive_texts(path) if archives else _folder_texts(path)
+    table = described_stays(texts)
+    got = sha256(table.reset_index().to_numpy("<f8").tobytes())
+    if got != _DESCRIPTORS_SHA256:
+        raise DatasetError(
+            f"{path.absolute()}: got {len(table)} stays whose descriptors have SHA-256 {got}, "
+            f"expected 4000 with {_DESCRIPTORS_SHA256}. Get it again from {_SOURCE}"
+        )
+    return table
+
+
+def described_stays(texts: Iterator[tuple[int, str]]) -> pd.DataFrame:
+    """Descriptors of stays from their texts; see `load_healthcare_descriptors`."""
+    stays = {}
+    for record_id, text in texts:
+        told: dict[str, float] = {}
+        for line in text.splitlines()[1:]:
+            time, name, value = line.split(",")
+            if time == "00:00" and name in DESCRIPTORS:
+                told.setdefault(name, float(value))  # a reading of the weight may follow
+        stays[record_id] = [told.get(name, -1.0) for name in DESCRIPTORS]
+    table = pd.DataFrame.from_dict(stays, orient="index", columns=list(DESCRIPTORS)).sort_index()
+    return table.mask(table < 0).rename_axis("record_id")
 
 
 def grid_stays(texts: Iterator[tuple[int, str]]) -> Healthcare:

@@ -46,11 +46,11 @@ class Streams(FittedImputer):
         from tsimpute.streams import Past, fill_newest, read_row, rows_kept
 
         check_is_fitted(self)
-        new = read_row(row, self.model_.feature_names, self.n_features_in_)
+        new = read_row(row, self.model_)
         name = new.series if series is None else series
         known = self.stream_.get(name) or Past.empty(len(self.stream_), self.n_features_in_)
         where = "row" if name is None else f"row of series {name!r}"
-        past = known.followed_by(new.panel.values[0][0], new.time, rows_kept(self), where)
+        past = known.followed_by(new, rows_kept(self), self.model_.regular, where)
         filled = new.filled(fill_newest(self, past))
         self.stream_[name] = past
         return filled

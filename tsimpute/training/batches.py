@@ -149,9 +149,14 @@ def _context(wide: NDArray[np.float64], is_real: NDArray[np.bool_], side: SideSh
 
 
 def _positions(clock: NDArray[np.float64], is_real: NDArray[np.bool_]) -> Tensor | None:
-    """Times from each window's first row; None where all are 0, 1, …, which is cheaper."""
+    """Times of rows, in steps; None where they are 0, 1, …, which is cheaper.
+
+    A window's first real row and its padding have the time of their place.
+    """
     rows = np.arange(clock.shape[1])
-    positions = np.where(is_real, clock - clock[:, :1], rows)
+    first = is_real.argmax(axis=1)[:, None]
+    since_first = clock - np.take_along_axis(clock, first, axis=1)
+    positions = np.where(is_real, first + since_first, rows)
     return None if (positions == rows).all() else torch.from_numpy(positions.astype(np.float32))
 
 

@@ -1,0 +1,218 @@
+"""What covariates bring: Air-quality with the calendar, Healthcare with facts of admission.
+
+    python benchmarks/accuracy/covariates.py --budget 30 --samples 20
+
+Equal training: each row trains a network of the same size from scratch for `--budget` seconds, or
+for `--epochs` passes, which does not depend on how busy the machine is. Protocols of CSDI; CRPS
+and MAE in standardised units (Healthcare) and µg/m³ (Air-quality). Each row is written when it is
+done, and rows that are there already are left out. Needs TSIMPUTE_DATA, with set-a.tar.gz.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from records import RESULTS, add_row, circumstances, has_row
+
+from tsimpute import EDDPMImputer, load_air_quality, load_healthcare
+from tsimpute.datasets import load_healthcare_descriptors
+from tsimpute.evaluation import score_samples
+from tsimpute.evaluation.protocol import (
+    aqi_split,
+    aqi_windows,
+    healthcare_scale,
+    healthcare_split,
+    healthcare_targets,
+)
+
+FILE = RESULTS / "covariates.csv"
+KEY = [
+    "data",
+    "covariates",
+    "seed",
+    "epochs",
+    "budget_s",
+    "channels",
+    "layers",
+    "train_windows",
+    "test_windows",
+    "n_samples",
+    "window_steps",
+]
+VARIANTS = {
+    "air_quality": ("none", "hour", "hour dayofweek", "hour dayofweek dayofyear"),
+    "healthcare": ("none", "ICU type", "all static"),
+}
+WINDOW_STEPS = {"air_quality": 36, "healthcare": 48}
+MISSING = 0.1
+
+
+def imputer_of(row: dict[str, Any], options: argparse.Namespace, **more: Any) -> EDDPMImputer:
+    """Unfitted imputer of a row."""
+    return EDDPMImputer(
+        window_steps=row["window_steps"],
+        kept_steps=options.kept,
+        epochs=options.epochs,
+        time_budget_s=options.budget,
+        channels=options.channels,
+        layers=options.layers,
+        overlap=0.0,
+        random_state=row["seed"],
+        variance="fixed",  # samples are scored as they are
+        device=options.device,
+        verbose=0,
+        **more,
+    )
+
+
+def timed(values: np.ndarray, starts: np.ndarray, table: pd.DataFrame, steps: int) -> pd.DataFrame:
+    """Windows of a long table as series with their own times."""
+    n = len(starts)
+    times = table.index.to_numpy()[np.asarray(starts)[:, None] + np.arange(steps)]
+    index = pd.MultiIndex.from_arrays([np.repeat(np.arange(n), steps), times.ravel()])
+    flat = aqi_windows(values, starts, steps).reshape(n * steps, -1)
+    return pd.DataFrame(flat, index=index, columns=table.columns)
+
+
+def air_quality(row: dict[str, Any], options: argparse.Namespace) -> dict[str, float]:
+    """Train on the training months and score the evaluation holes of the test months."""
+    data = load_air_quality()
+    split, steps = aqi_split(data.ground), row["window_steps"]
+    mean, sd = np.asarray(split.mean), np.asarray(split.sd)
+    calendar = None if row["covariates"] == "none" else row["covariates"].split()
+    imputer = imputer_of(
+        row, options, target_strategy="mix", validation_fraction=0.0, calendar=calendar
+    )
+    starts = np.random.default_rng(0).permutation(split.train_starts)[: options.train_windows]
+    ground = (data.ground.to_numpy() - mean) / sd
+    patterns = aqi_windows(ground, split.pattern_starts)
+    imputer.fit(timed(ground, np.sort(starts), data.ground, steps), patterns=patterns)
+    chosen = slice(None, options.test_windows)
+    tests = split.test_starts[chosen]
+    truth = aqi_windows(data.ground.to_numpy(), tests)
+    given = aqi_windows(data.missing.to_numpy(), tests)
+    target = np.isnan(given) & ~np.isnan(truth) & split.scored[chosen][..., None]
+    drawn = np.empty((options.samples, *truth.shape))
+    scaled = (data.missing.to_numpy() - mean) / sd
+    for i, start in enumerate(tests):  # each window by itself: their times differ
+        window = pd.DataFrame(scaled[start : start + steps], data.missing.index[start:][:steps])
+        window.columns = data.missing.columns
+        drawn[:, i] = imputer.sample(window, options.samples, random_state=i).values
+    return _scores(imputer, drawn * sd + mean, truth, target)
+
+
+def static_columns(kind: str, record_ids: np.ndarray, train: np.ndarray) -> np.ndarray:
+    """Facts of admission (n_stays, S): complete, unknown ones by the median and an indicator."""
+    table = load_healthcare_descriptors().loc[record_ids]
+    units = pd.get_dummies(table["ICUType"], dtype=float)
+    if kind == "ICU type":
+        return units.to_numpy()
+    measured = table[["Age", "Gender", "Height", "Weight"]]
+    low, high = measured.iloc[train].quantile([0.005, 0.995]).to_numpy()  # 1.8 cm, 431 cm
+    known = measured.notna()[["Height", "Weight"]].astype(float)
+    filled = measured.fillna(measured.iloc[train].median()).clip(low, high, axis=1)
+    return np.hstack([units, filled, known])
+
+
+def healthcare(row: dict[str, Any], options: argparse.Namespace) -> dict[str, float]:
+    """Train on the training stays of fold 0 and score hidden readings of test stays."""
+    stays = load_healthcare().non_empty
+    mean, sd = healthcare_scale(stays.values)
+    split = healthcare_split(len(stays.values), 0)
+    values, k = (stays.values - mean) / sd, stays.values.shape[2]
+    target = healthcare_targets(stays.values, MISSING)
+    exogenous = None
+    if row["covariates"] != "none":
+        static = static_columns(row["covariates"], stays.record_ids, split.train)
+        static = np.repeat(static[:, None], values.shape[1], axis=1)
+        values = np.concatenate([values, static], axis=2)
+        exogenous = list(range(k, values.shape[2]))
+    train = split.train[: options.train_windows]
+    test = split.test[: options.test_windows]
+    imputer = imputer_of(row, options, exogenous=exogenous).fit(values[train])
+    given = values[test].copy()
+    given[..., :k][target[test]] = np.nan
+    drawn = imputer.sample(given, options.samples, random_state=row["seed"]).values[..., :k]
+    return _scores(imputer, drawn, values[test][..., :k], target[test])
+
+
+def _scores(
+    imputer: EDDPMImputer, drawn: np.ndarray, truth: np.ndarray, target: np.ndarray
+) -> dict[str, float]:
+    scores = score_samples(drawn, truth, target)
+    seconds = float(imputer.history_["seconds"].iloc[-1])
+    return scores | {"epochs_done": len(imputer.history_), "train_seconds": round(seconds, 1)}
+
+
+BENCHES: dict[str, Callable[..., dict[str, float]]] = {
+    "air_quality": air_quality,
+    "healthcare": healthcare,
+}
+
+
+def describe(data: str, covariates: str, seed: int, options: argparse.Namespace) -> dict[str, Any]:
+    """What identifies a row."""
+    values = (
+        data,
+        covariates,
+        seed,
+        options.epochs or 0,
+        options.budget or 0.0,
+        options.channels,
+        options.layers,
+        options.train_windows,
+        options.test_windows,
+        options.samples,
+        WINDOW_STEPS[data],
+    )
+    return dict(zip(KEY, values, strict=True))
+
+
+def main() -> None:
+    """Train and score every row that the result file does not have yet."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--data", nargs="+", default=list(BENCHES), choices=list(BENCHES))
+    parser.add_argument("--covariates", nargs="+", help="only these, for example none 'all static'")
+    parser.add_argument("--budget", type=float, help="seconds of training a row")
+    parser.add_argument("--epochs", type=int, help="passes of training a row")
+    parser.add_argument("--kept", type=int, default=10)
+    parser.add_argument("--channels", type=int, default=64)
+    parser.add_argument("--layers", type=int, default=4)
+    parser.add_argument("--samples", type=int, default=20)
+    parser.add_argument("--train-windows", type=int, default=1_000_000, help="at most")
+    parser.add_argument("--test-windows", type=int, default=1_000_000, help="at most")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--threads", type=int, default=0)
+    parser.add_argument("--device", default="auto")
+    options = parser.parse_args()
+    if options.budget is None and options.epochs is None:
+        parser.error("say how long to train: --budget SECONDS or --epochs N")
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    circumstances()
+    rows = [(d, c, seed) for seed in options.seeds for d in options.data for c in VARIANTS[d]]
+    for data, covariates, seed in rows:
+        if options.covariates and covariates not in options.covariates:
+            continue
+        row = describe(data, covariates, seed, options)
+        if has_row(FILE, row):
+            continue
+        begun = time.perf_counter()
+        scores = BENCHES[data](row, options)
+        took = round(time.perf_counter() - begun, 1)
+        add_row(FILE, row | scores | {"seconds": took} | circumstances(), KEY)
+        print(
+            f"{data}, {covariates}, seed {seed}: CRPS {scores['crps']:.4f} "
+            f"MAE {scores['mae']:.4f} ({scores['epochs_done']} epochs, {took} s)",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()
