@@ -336,6 +336,35 @@ def test_many_streams_side_by_side(imputer):
     np.testing.assert_allclose(again, wanted.loc["q"].iloc[0], rtol=0, atol=2e-5)
 
 
+def _side_table(n_times=40, seed=3, uneven=True):
+    """A column that drives the others, at irregular times."""
+    rng = np.random.default_rng(seed)
+    wind = rng.normal(size=n_times)
+    columns = {"a": wind + rng.normal(size=n_times), "wind": wind, "b": rng.normal(size=n_times)}
+    minutes = rng.choice([60, 60, 60, 400], size=n_times) if uneven else np.full(n_times, 60)
+    times = pd.Timestamp("2026-01-01") + pd.to_timedelta(minutes.cumsum(), unit="min")
+    table = pd.DataFrame(columns, times)
+    return table.mask((rng.random(table.shape) < 0.3) & (table.columns != "wind"))
+
+
+@pytest.mark.parametrize("time", ["clock", "steps"])
+def test_covariates_calendar_and_clock_know_nothing_later(time):
+    table = _side_table(uneven=time == "clock")
+    settings = {**SETTINGS, "exogenous": ["wind"], "calendar": ["hour"], "variance": "fixed"}
+    imputer = EDDPMImputer(**settings, time=time).fit(table)
+    wanted = imputer.transform(table)
+    assert not wanted.isna().any(axis=None)
+    other = table.copy()
+    other.iloc[CUT:] += 3
+    same = imputer.transform(other)
+    np.testing.assert_array_equal(same[:CUT], wanted[:CUT])
+    np.testing.assert_allclose(imputer.transform(table[:CUT]), wanted[:CUT], rtol=0, atol=2e-5)
+    rows = [imputer.update(row[["wind", "b", "a"]])[table.columns] for _, row in table.iterrows()]
+    np.testing.assert_allclose(np.stack(rows), wanted, rtol=0, atol=2e-5)
+    with pytest.raises(InputError, match="wind"):
+        imputer.update(table.iloc[-1].rename(table.index[-1] + pd.Timedelta("1h")) * np.nan)
+
+
 def test_a_row_comes_back_in_its_own_type(imputer):
     row = _table().iloc[3].astype("float32")
     assert row.isna().any()
