@@ -38,6 +38,9 @@ def impute(
     method: Annotated[str | None, typer.Option(help="samples, or head: one evaluation")] = None,
     sampler: Annotated[str | None, typer.Option(help="ddpm, ddim, unipc, …")] = None,
     variance: Annotated[str | None, typer.Option(help="crps, npr, fixed, …")] = None,
+    uncalibrated: Annotated[
+        bool, typer.Option("--uncalibrated", help="quantiles as sampled, where there are others")
+    ] = False,
     time_column: TimeColumn = None,
     series_column: SeriesColumn = None,
     device: Device = "auto",
@@ -62,6 +65,7 @@ def impute(
         method=method,
         sampler=sampler,
         variance=variance,
+        calibrated=not uncalibrated,
     )
     content = recording.with_quantiles(found, levels)
     write(content, recording, out)
