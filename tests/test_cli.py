@@ -193,6 +193,23 @@ def test_impute_says_how_many_cells_the_models_rules_leave_open(
     assert f"{n_open} were refused and are left open" in err
 
 
+def test_impute_reads_columns_that_are_only_looked_at_and_irregular_times(
+    folder: Path, tmp_path: Path, run: Run
+) -> None:
+    data = table().assign(site=1.5).drop(index=table().index[[5, 9, 10]])[["x", "site", "y"]]
+    data.to_csv(tmp_path / "data.csv")
+    options = ['--set=exogenous=["site"]', "--set=time=clock", '--set=calendar=["hour"]']
+    model = tmp_path / "model"
+    assert run("fit", tmp_path / "data.csv", "--out", model, *TINY, *options)[0] == 0
+    code, out, err = run("impute", model, tmp_path / "data.csv", "--quantiles=.5", "-q")
+    assert (code, err) == (0, "")
+    found = read_csv(out.encode())
+    assert list(found) == ["time", "x", "site", "y", "x_q50", "y_q50"]
+    wanted = load(model, device="cpu").predict_quantiles(data, [0.5]).to_numpy()[0]
+    np.testing.assert_array_equal(found[["x", "site", "y"]].to_numpy(), wanted)
+    assert run("inspect", model)[0] == 0
+
+
 def test_impute_can_write_over_its_input(folder: Path, tmp_path: Path, run: Run) -> None:
     shutil.copy(folder / "data.csv", tmp_path / "data.csv")
     file = tmp_path / "data.csv"

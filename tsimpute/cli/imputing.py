@@ -67,7 +67,7 @@ def impute(
         variance=variance,
         calibrated=not uncalibrated,
     )
-    content = recording.with_quantiles(found, levels)
+    content = recording.with_quantiles(found, levels, imputer.model_.feature_names)
     write(content, recording, out)
     n_missing, n_cells = _holes(recording.data, recording)
     n_open, _ = _holes(content, recording)

@@ -49,7 +49,7 @@ def describe(path: Path, imputer: EDDPMImputer) -> dict[str, Any]:
 
 def _features(imputer: EDDPMImputer) -> list[dict[str, Any]]:
     scaler = imputer.model_.scaler
-    names = imputer.model_.feature_names or range(imputer.n_features_in_)
+    names = imputer.model_.feature_labels or range(len(scaler.center))
     transforms = scaler.transforms or [None] * len(scaler.center)
     rows = zip(names, scaler.center.tolist(), scaler.scale.tolist(), transforms, strict=True)
     return [
