@@ -193,12 +193,68 @@ def test_impute_says_how_many_cells_the_models_rules_leave_open(
     assert f"{n_open} were refused and are left open" in err
 
 
+def test_impute_reads_columns_that_are_only_looked_at_and_irregular_times(
+    folder: Path, tmp_path: Path, run: Run
+) -> None:
+    data = table().assign(site=1.5).drop(index=table().index[[5, 9, 10]])[["x", "site", "y"]]
+    data.to_csv(tmp_path / "data.csv")
+    options = ['--set=exogenous=["site"]', "--set=time=clock", '--set=calendar=["hour"]']
+    model = tmp_path / "model"
+    assert run("fit", tmp_path / "data.csv", "--out", model, *TINY, *options)[0] == 0
+    code, out, err = run("impute", model, tmp_path / "data.csv", "--quantiles=.5", "-q")
+    assert (code, err) == (0, "")
+    found = read_csv(out.encode())
+    assert list(found) == ["time", "x", "site", "y", "x_q50", "y_q50"]
+    wanted = load(model, device="cpu").predict_quantiles(data, [0.5]).to_numpy()[0]
+    np.testing.assert_array_equal(found[["x", "site", "y"]].to_numpy(), wanted)
+    assert run("inspect", model)[0] == 0
+
+
 def test_impute_can_write_over_its_input(folder: Path, tmp_path: Path, run: Run) -> None:
     shutil.copy(folder / "data.csv", tmp_path / "data.csv")
     file = tmp_path / "data.csv"
     assert run("impute", folder / "model", file, "--out", file, "-q")[0] == 0
     assert not pd.read_csv(file).isna().any(axis=None)
     assert [path.name for path in tmp_path.iterdir()] == ["data.csv"]
+
+
+# --------------------------------------------------------------------------------------- evaluate
+
+
+def test_evaluate_says_in_words_and_tables_what_the_library_found(
+    folder: Path, tmp_path: Path, run: Run
+) -> None:
+    options = ["--pattern=point", "--methods=linear,last value", "--seed=5", "-q"]
+    target = tmp_path / "scores.csv"
+    code, out, err = run(
+        "evaluate", folder / "model", folder / "data.csv", "--out", target, *options
+    )
+    assert (code, err) == (0, "")
+    imputer = load(folder / "model", device="cpu").set_params(verbose=0)
+    methods = ["linear", "last value"]
+    wanted = imputer.evaluate(table(), "point", methods=methods, random_state=5)
+    assert out.startswith(wanted.text)
+    assert out.splitlines()[-1].split()[:2] == ["last", "value"]
+    scores = pd.read_csv(target)
+    parts = {"all": wanted.overall, "feature": wanted.by_feature, "gap length": wanted.by_gap}
+    for by, part in parts.items():
+        found = scores[scores["by"] == by]
+        np.testing.assert_allclose(found["CRPS"], part["CRPS"])
+    assert scores[scores["by"] == "feature"]["group"].unique().tolist() == ["x", "y"]
+
+
+def test_a_calibrated_model_is_named_so_and_can_be_asked_for_plain_quantiles(
+    folder: Path, tmp_path: Path, run: Run
+) -> None:
+    imputer = load(folder / "model", device="cpu").set_params(verbose=0)
+    imputer.fit_calibration(table(), max_windows=16).save(tmp_path / "model")
+    n_cells = int(imputer.model_.calibration.n_cells.sum())
+    assert f"calibration on {n_cells} hidden cells" in run("inspect", tmp_path / "model")[1]
+    for options, calibrated in (([], True), (["--uncalibrated"], False)):
+        arguments = [tmp_path / "model", folder / "data.csv", "--quantiles=.05", "-q", *options]
+        found = read_csv(run("impute", *arguments)[1].encode())
+        wanted = imputer.predict_quantiles(table(), [0.05], calibrated=calibrated)
+        np.testing.assert_array_equal(found["x_q05"], wanted.sel(feature="x").to_numpy()[0])
 
 
 # ---------------------------------------------------------------------------- inspect, plot, serve
@@ -210,6 +266,7 @@ def test_inspect_tells_what_a_model_is(folder: Path, run: Run) -> None:
     facts = json.loads(out)
     imputer = load(folder / "model", device="cpu")
     assert facts["checksums"] == "verified" and facts["format"] == 3
+    assert facts["calibration"] is None
     assert facts["model_id"] == imputer.model_id_
     assert [feature["name"] for feature in facts["features"]] == ["x", "y"]
     assert facts["features"][0]["mean"] == pytest.approx(table()["x"].mean())
@@ -246,6 +303,7 @@ def test_inspect_names_what_was_learned_besides(folder: Path, tmp_path: Path, ru
         ("data", ["data.csv", "--feature", "x", "--rows", "10:40"]),
         ("missingness", ["data.csv"]),
         ("imputation", ["model", "data.csv", "--feature", "y", "--rows", ":30", "-q"]),
+        ("reliability", ["model", "data.csv", "--max-windows", "8", "-q"]),
         ("steps", ["model"]),
         ("loss", ["model"]),
     ],
@@ -313,6 +371,7 @@ def test_serve_answers(folder: Path, tmp_path: Path) -> None:
         (["fit", "TEXT", "--out", "new", *SETTINGS], "'x' holds 'word' in row 1"),
         (["fit", "DATA", "--out", "FOLDER", *SETTINGS], "exists and is not a saved model"),
         (["plot", "data", "DATA", "--out", "a.png"], "feature: got None"),
+        (["evaluate", "MODEL", "DATA", "--methods", "liner"], "methods='liner'"),
         (["serve", "none"], "none: got no such folder"),
         (["serve", "MODEL"], "is a model itself"),
     ],
@@ -357,6 +416,7 @@ def test_what_cannot_be_used_is_one_sentence_and_status_1(
         (["impute", "MODEL", "DATA", "--quantiles", ".5,2"], "expected levels between 0 and 1"),
         (["impute", "MODEL", "DATA", "--quantiles", "half"], "expected levels between 0 and 1"),
         (["impute", "MODEL", "DATA", "--samples", "0"], "--samples"),
+        (["evaluate", "MODEL", "DATA", "--out", "a.txt"], "expected an ending of .csv"),
         (["plot", "steps", "MODEL", "--out", "a.gif"], "expected an ending of .png"),
         (["plot", "data", "DATA", "--rows", "3", "--out", "a.png"], "expected first:last"),
     ],
@@ -386,9 +446,8 @@ def test_a_warning_is_one_line(folder: Path) -> None:
 
 def test_without_typer_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "typer", None)
-    monkeypatch.delitem(sys.modules, "tsimpute.cli.app", raising=False)
-    for module in ("drawing", "imputing", "inspecting", "options", "serving", "training"):
-        monkeypatch.delitem(sys.modules, f"tsimpute.cli.{module}", raising=False)
+    for module in [name for name in sys.modules if name.startswith("tsimpute.cli.")]:
+        monkeypatch.delitem(sys.modules, module)
     with pytest.raises(SystemExit, match=r"tsimpute\[cli\]"):
         main([])
 

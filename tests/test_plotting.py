@@ -133,6 +133,12 @@ def test_missingness_of_many_series_by_feature_and_by_series():
     np.testing.assert_array_equal(by_series, [[0, 1, np.nan, np.nan], [1, 0, 0, 1]])
 
 
+def test_missingness_of_irregular_times_leaves_what_has_no_row_grey():
+    table = pd.DataFrame({"a": [1, np.nan, 1, 1]}, index=[0, 1, 2, 5])
+    shares = _missing_shares(plotting.plot_missingness(table))
+    np.testing.assert_array_equal(shares, [[0, 1, 0, np.nan, np.nan, 0]])
+
+
 def test_missingness_puts_many_series_on_few_lines():
     values = np.ones((250, 4, 1))
     values[3:6] = np.nan

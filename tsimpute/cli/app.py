@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from tsimpute.cli.drawing import plots
+from tsimpute.cli.evaluating import evaluate
 from tsimpute.cli.imputing import impute
 from tsimpute.cli.inspecting import inspect
 from tsimpute.cli.serving import serve
@@ -41,6 +42,6 @@ def _root(
     context.obj["debug"] = debug
 
 
-for command in (fit, impute, prune, inspect, serve):
+for command in (fit, impute, evaluate, prune, inspect, serve):
     app.command()(command)
 app.add_typer(plots, name="plot")

@@ -103,6 +103,33 @@ def draw_imputation(
     _save(plot_imputation(drawn, quantiles, feature), out)
 
 
+@plots.command("reliability")
+def draw_reliability(
+    model: Model,
+    data: Data,
+    out: Picture,
+    pattern: Annotated[
+        str, typer.Option(help="what is hidden: mixed, point, block or like-data")
+    ] = "mixed",
+    max_windows: Annotated[int, typer.Option(min=1, help="windows that are sampled at most")] = 256,
+    time_column: TimeColumn = None,
+    series_column: SeriesColumn = None,
+    device: Device = "auto",
+    seed: Seed = None,
+    quiet: Quiet = False,
+) -> None:
+    """How often intervals hold cells that are hidden for it, against how often they should."""
+    from tsimpute.plotting import plot_reliability
+
+    _check_picture(out)
+    imputer = load_model(model, device, quiet)
+    recording = read_for(imputer, data, time_column, series_column)
+    report = imputer.calibration_report(
+        recording.data, pattern=pattern, max_windows=max_windows, random_state=seed
+    )
+    _save(plot_reliability(report), out)
+
+
 @plots.command("steps")
 def draw_steps(model: Model, out: Picture) -> None:
     """Which diffusion steps were kept, and what was learned about each."""

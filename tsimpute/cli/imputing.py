@@ -38,6 +38,9 @@ def impute(
     method: Annotated[str | None, typer.Option(help="samples, or head: one evaluation")] = None,
     sampler: Annotated[str | None, typer.Option(help="ddpm, ddim, unipc, …")] = None,
     variance: Annotated[str | None, typer.Option(help="crps, npr, fixed, …")] = None,
+    uncalibrated: Annotated[
+        bool, typer.Option("--uncalibrated", help="quantiles as sampled, where there are others")
+    ] = False,
     time_column: TimeColumn = None,
     series_column: SeriesColumn = None,
     device: Device = "auto",
@@ -62,8 +65,9 @@ def impute(
         method=method,
         sampler=sampler,
         variance=variance,
+        calibrated=not uncalibrated,
     )
-    content = recording.with_quantiles(found, levels)
+    content = recording.with_quantiles(found, levels, imputer.model_.feature_names)
     write(content, recording, out)
     n_missing, n_cells = _holes(recording.data, recording)
     n_open, _ = _holes(content, recording)

@@ -41,6 +41,7 @@ def describe(path: Path, imputer: EDDPMImputer) -> dict[str, Any]:
         "network": _network(imputer),
         "steps": _steps(imputer),
         "learned": _learned(imputer),
+        "calibration": _calibration(imputer),
         "training": _training(imputer),
         "parameters": _changed(imputer, stored["parameters"]),
     }
@@ -48,7 +49,7 @@ def describe(path: Path, imputer: EDDPMImputer) -> dict[str, Any]:
 
 def _features(imputer: EDDPMImputer) -> list[dict[str, Any]]:
     scaler = imputer.model_.scaler
-    names = imputer.model_.feature_names or range(imputer.n_features_in_)
+    names = imputer.model_.feature_labels or range(len(scaler.center))
     transforms = scaler.transforms or [None] * len(scaler.center)
     rows = zip(names, scaler.center.tolist(), scaler.scale.tolist(), transforms, strict=True)
     return [
@@ -99,6 +100,15 @@ def _learned(imputer: EDDPMImputer) -> list[str]:
     return heads + [name for name, part in there.items() if part is not None]
 
 
+def _calibration(imputer: EDDPMImputer) -> dict[str, Any] | None:
+    """On how many hidden cells intervals were calibrated, and for which way of sampling."""
+    found = imputer.model_.calibration
+    if found is None:
+        return None
+    way = dict(found.way) | {"n_samples": found.n_samples}
+    return {"n_cells": int(found.n_cells.sum()), "way": way}
+
+
 def _training(imputer: EDDPMImputer) -> dict[str, Any]:
     history = imputer.history_
     facts: dict[str, Any] = {"seed": imputer.seed_, "epochs": len(history)}
@@ -139,6 +149,12 @@ def _lines(facts: dict[str, Any]) -> Iterator[str]:
     yield f"steps       {len(steps['kept'])} of {steps['of']} kept: {kept}"
     yield f"            signal left at the noisiest: {steps['alpha_bar'][-1]:.2%}"
     yield f"learned     {', '.join(facts['learned']) or 'nothing besides the network'}"
+    calibration = facts["calibration"]
+    if calibration is None:
+        yield "calibration none: intervals are as they are sampled"
+    else:
+        way = ", ".join(f"{name}={value!r}" for name, value in calibration["way"].items())
+        yield f"calibration on {calibration['n_cells']:,} hidden cells, for {way}"
     yield f"training    {', '.join(_said(training))}"
     changed = (f"{name}={value!r}" for name, value in facts["parameters"].items())
     yield f"parameters  {', '.join(changed) or 'the defaults'}"

@@ -106,9 +106,9 @@ def load_model(path: Path, device: str, quiet: bool) -> EDDPMImputer:
 def read_for(
     imputer: EDDPMImputer, data: str, time_column: str | None, series_column: str | None
 ) -> Recording:
-    """What a model imputes of a file: its own features; other columns are left as they are."""
+    """What a model reads of a file: its own columns; others are left as they are."""
     from tsimpute.files import read
 
-    names = imputer.model_.feature_names
+    names = imputer.model_.input_names
     features = None if names is None else [str(name) for name in names]
     return read(data, time_column=time_column, series_column=series_column, features=features)

@@ -62,7 +62,12 @@ class Recording:
             table[name] = filled[name].array
         return table
 
-    def with_quantiles(self, quantiles: xr.DataArray, levels: Sequence[float] = ()) -> Container:
+    def with_quantiles(
+        self,
+        quantiles: xr.DataArray,
+        levels: Sequence[float] = (),
+        features: Sequence[Any] | None = None,
+    ) -> Container:
         """All of the file, holes filled with the median, and a column for each feature and level.
 
         Parameters
@@ -71,6 +76,8 @@ class Recording:
             What ``predict_quantiles`` gives for `data`: the level 0.5, and all of `levels`.
         levels : sequence of float, default=()
             Those that get columns ``<feature>_q05`` and so on.
+        features : sequence of hashable, optional
+            Those that get such columns; default: all.
 
         Raises
         ------
@@ -82,7 +89,7 @@ class Recording:
         bands = {level: _laid_out(empty, quantiles.sel(quantile=level)) for level in levels}
         added = {
             f"{name}_q{level_suffix(level)}": band[name]
-            for name in self.features
+            for name in (self.features if features is None else features)
             for level, band in bands.items()
         }
         taken = sorted(set(added) & {str(name) for name in whole})
@@ -96,7 +103,7 @@ class Recording:
 
 def _laid_out(data: Container, values: xr.DataArray) -> Any:
     """Labelled values in the holes of a container like the user's."""
-    panel = read_panel(data)
+    panel = read_panel(data, regular=False)  # an imputer says so itself if it needs it
     return panel.fill([_of_series(panel, values, i) for i in range(panel.n_series)])
 
 

@@ -64,7 +64,7 @@ def plot_missingness(
     """
     if by not in ("feature", "series"):
         raise InputError(f"by={by!r} is unknown; expected 'feature' or 'series'")
-    counts = _counted(read_panel(data, name="data"), by)
+    counts = _counted(read_panel(data, name="data", regular=False), by)
     shares = np.ma.masked_invalid(counts.shares)
     size = (9.0, float(np.clip(1.4 + 0.24 * len(shares), 2.0, 9.0)))
     figure, ax = figure_and_axes(ax, size)
