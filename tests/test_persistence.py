@@ -210,6 +210,9 @@ def test_golden_model_of_every_format_still_loads() -> None:
         if "by_head" in wanted:
             got = imputer.transform(wanted["given"], method="head")
             np.testing.assert_allclose(got, wanted["by_head"], rtol=1e-4, atol=1e-4)
+        if "low" in wanted:
+            got = imputer.predict_quantiles(wanted["given"], [0.05]).values[0]
+            np.testing.assert_allclose(got, wanted["low"], rtol=1e-4, atol=1e-4)
 
 
 def test_official_csdi_weights(data_dir: Path, tmp_path: Path) -> None:
