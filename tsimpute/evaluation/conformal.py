@@ -27,7 +27,7 @@ GRID = (0.005, 0.01, 0.025, *CRPS_LEVELS, 0.975, 0.99, 0.995)
 _LEVELS = np.array(GRID)
 _MEDIAN = GRID.index(0.5)
 _TAIL = np.minimum(_LEVELS, 1 - _LEVELS)  # share of the cells beyond each level
-PRIOR_GAPS = 5.0  # beyond a level: so many count as much as what the wider group says
+PRIOR_GAPS = 1.0  # beyond a level: so many count as much as what the wider group says
 LEAST_FACTOR = 0.01
 FLOOR = 1e-3  # least distance from the median, in standard deviations of a feature and a Gaussian
 
