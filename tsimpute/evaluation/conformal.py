@@ -27,7 +27,8 @@ GRID = (0.005, 0.01, 0.025, *CRPS_LEVELS, 0.975, 0.99, 0.995)
 _LEVELS = np.array(GRID)
 _MEDIAN = GRID.index(0.5)
 _TAIL = np.minimum(_LEVELS, 1 - _LEVELS)  # share of the cells beyond each level
-PRIOR_GAPS = 5.0  # beyond a level: so many count as much as what the wider group says
+# So many gaps count as much as what the wider group says: enough that one is beyond the level.
+PRIOR_GAPS = np.maximum(10.0, 1 / _TAIL)
 LEAST_FACTOR = 0.01
 FLOOR = 1e-3  # least distance from the median, in standard deviations of a feature and a Gaussian
 
@@ -209,7 +210,7 @@ def _drawn_to(prior: FloatArray, scores: FloatArray, gaps: IntArray) -> FloatArr
     n_gaps = len(np.unique(gaps))
     if n_gaps == 0:
         return prior
-    share = n_gaps * _TAIL / (n_gaps * _TAIL + PRIOR_GAPS)
+    share = n_gaps / (n_gaps + PRIOR_GAPS)
     own = conformal_factors(scores, n_gaps)
     return np.asarray(np.exp(share * np.log(own) + (1 - share) * np.log(prior)))
 
