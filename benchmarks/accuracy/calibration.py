@@ -2,13 +2,14 @@
 
     python benchmarks/accuracy/calibration.py --sets healthcare-head ett weather air-quality
 
-Ten per cent of the observed cells of the test data are hidden, as single cells or in blocks. Rows
-by `calibration`: "none"; "held out", learned on data of the time before that training did not see;
-"to fill", learned on other hidden cells of the test data themselves, as a user can who has nothing
-but the table with its holes. Healthcare has the official CSDI weights with the heads of
-`samplers.py` ("healthcare") or the marginal head of `marginals.py` ("healthcare-head"); for the
-others a small model is trained within `--train-seconds`. Widths are in standard deviations of the
-training data.
+Ten per cent of the observed cells of the test data are hidden, as single cells or in blocks, other
+ones in each of `--repeats`. Rows by `calibration`: "none"; "held out", learned on data of the time
+before that training did not see; "to fill", learned on other hidden cells of the test data
+themselves, as a user can who has nothing but the table with its holes. Healthcare has the official
+CSDI weights with the heads of `samplers.py` ("healthcare") or the marginal head of `marginals.py`
+("healthcare-head"); for the others a small model is trained within `--train-seconds`, on the
+targets that `--targets` names: "block" has stretches of time among them, as the gaps of blocks do.
+Widths are in standard deviations of the training data.
 
 Models and raw quantiles are kept under `benchmarks/.cache`; rows that the result file has are not
 made again. Needs TSIMPUTE_DATA.
@@ -48,11 +49,11 @@ FILE = RESULTS / "calibration.csv"
 SETS = ("healthcare-head", "ett", "weather", "air-quality", "healthcare")
 PATTERNS = ("point", "block")
 KEY = ["data", "pattern", "calibration", "by", "group", "level", "n_samples", "test_size", "seed"]
-KEY += ["windows", "train_seconds"]
+KEY += ["windows", "train_seconds", "targets", "repeats"]
 LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 ENDS = [round((1 + sign * level) / 2, 12) for level in LEVELS for sign in (-1, 1)]
 ASKED = with_grid(ENDS)
-SMALL = {"channels": 32, "layers": 2, "heads": 4, "kept_steps": 5, "validation_fraction": 0.2}
+SMALL = {"channels": 32, "layers": 2, "heads": 4, "kept_steps": 3, "validation_fraction": 0.2}
 WHOLE = 10**9  # windows: all of the test data
 CHEAP = 8  # so many more stays and windows for the marginal head, which takes one evaluation
 
@@ -108,10 +109,12 @@ def trained(
     name: str, train: pd.DataFrame, test: pd.DataFrame, window: int, options: argparse.Namespace
 ) -> Set:
     """A small model, from the cache or trained now; its validation rows are held out."""
-    saved = CACHE / "calibration" / f"{name}-{options.train_seconds}-seed{options.seed}"
+    stem = f"{name}-{options.train_seconds}-{options.targets}-seed{options.seed}"
+    saved = CACHE / "calibration" / stem
     if not saved.exists():
         settings = {"window_steps": window, "random_state": options.seed, "verbose": 0}
         settings |= {"time_budget_s": options.train_seconds, "device": options.device}
+        settings |= {"target_strategy": options.targets}
         EDDPMImputer(**SMALL, **settings).fit(train).save(saved)
     imputer = load(saved, device=options.device)
     held_out = held_out_panel(imputer, read_panel(train), window, imputer.seed_)
@@ -139,7 +142,7 @@ def calibrations(
     }
 
 
-def raw_quantiles(name: str, imputer: EDDPMImputer, exam: Exam, file: Path) -> np.ndarray:
+def raw_quantiles(imputer: EDDPMImputer, exam: Exam, file: Path) -> np.ndarray:
     """Uncalibrated quantiles of the hidden cells, from the cache or made now."""
     if not file.is_file():
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -150,20 +153,44 @@ def raw_quantiles(name: str, imputer: EDDPMImputer, exam: Exam, file: Path) -> n
         return stored["found"].astype("f8")
 
 
-def rows(
-    some: Set, exam: Exam, raw: np.ndarray, learned: dict[str, Calibration]
-) -> Iterator[dict[str, Any]]:
-    """Coverage and width by calibration, group of cells and level."""
-    for kind, calibration in ({"none": None} | learned).items():
-        found = raw[[ASKED.index(end) for end in ENDS]]
-        if calibration is not None:
-            groups = calibration.group_of(exam.distances)
-            factors = calibration.factors[exam.features, groups]
-            found = calibration.apply(raw, ASKED, ENDS, factors)
-        found = exam.within_range(some.imputer.model_, found).reshape(len(LEVELS), 2, -1)
-        for by, group, cells in exam.groupings(some.test.feature_names):
-            for level, (low, high) in zip(LEVELS, found[..., cells], strict=True):
-                inside = (low <= exam.truth[cells]) & (exam.truth[cells] <= high)
+@dataclass(frozen=True)
+class Asked:
+    """Hidden cells of one repeat: what is said of them, with each calibration."""
+
+    exam: Exam
+    found: dict[str, np.ndarray]  # each (n_levels, 2, n_hidden)
+
+
+def asked_once(some: Set, exam: Exam, raw: np.ndarray, learned: dict[str, Calibration]) -> Asked:
+    """Ends of the intervals without and with each calibration."""
+    found = {"none": raw[[ASKED.index(end) for end in ENDS]]}
+    for kind, calibration in learned.items():
+        groups = calibration.group_of(exam.distances)
+        factors = calibration.factors[exam.features, groups]
+        found[kind] = calibration.apply(raw, ASKED, ENDS, factors)
+    within = {
+        kind: exam.within_range(some.imputer.model_, ends).reshape(len(LEVELS), 2, -1)
+        for kind, ends in found.items()
+    }
+    return Asked(exam, within)
+
+
+def rows(some: Set, repeats: list[Asked]) -> Iterator[dict[str, Any]]:
+    """Coverage and width by calibration, group of cells and level, over all repeats."""
+    truth = np.concatenate([asked.exam.truth for asked in repeats])
+    cells: dict[tuple[str, Any], list[np.ndarray]] = {}
+    for n, asked in enumerate(repeats):
+        for by, group, own in asked.exam.groupings(some.test.feature_names):
+            parts = cells.setdefault(
+                (by, group), [np.zeros(len(a.exam.truth), dtype=bool) for a in repeats]
+            )
+            parts[n] = own
+    for kind in repeats[0].found:
+        found = np.concatenate([asked.found[kind] for asked in repeats], axis=2)
+        for (by, group), parts in cells.items():
+            chosen = np.concatenate(parts)
+            for level, (low, high) in zip(LEVELS, found[..., chosen], strict=True):
+                inside = (low <= truth[chosen]) & (truth[chosen] <= high)
                 yield {"calibration": kind, "by": by, "group": group, "level": level} | {
                     "coverage": inside.mean(),
                     "width": (high - low).mean(),
@@ -177,25 +204,34 @@ def run(name: str, options: argparse.Namespace) -> None:
     asked = {"data": name, "n_samples": options.samples, "test_size": size, "seed": options.seed}
     windows = options.windows * (4 if name == "healthcare-head" else 1)
     asked |= {"windows": windows}
-    asked |= {"train_seconds": 0 if name.startswith("healthcare") else options.train_seconds}
+    official = name.startswith("healthcare")
+    asked |= {"train_seconds": 0 if official else options.train_seconds}
+    asked |= {"targets": "random" if official else options.targets, "repeats": options.repeats}
     wanted = [p for p in PATTERNS if not has_row(FILE, asked | {"pattern": p})]
     if not wanted:
         return
     some = make(name, options)
     some.imputer.set_params(n_samples=options.samples, verbose=0)
     for pattern in wanted:
-        exam = Hiding(options.seed, pattern, 0.1, WHOLE).exam(some.imputer, some.test, 9)
-        given = [
-            np.where(target, np.nan, values)
-            for values, target in zip(some.test.values, exam.target_masks, strict=True)
-        ]
-        learned = calibrations(some, replace(some.test, values=tuple(given)), windows, options)
         stem = "-".join(str(value) for value in (*asked.values(), pattern))
-        file = CACHE / "calibration" / f"raw-{stem}.npz"
-        raw = raw_quantiles(name, some.imputer, exam, file)
-        found = list(rows(some, exam, raw, learned))
+        repeats = [repeat(some, pattern, n, stem, windows, options) for n in range(options.repeats)]
+        found = list(rows(some, repeats))
         add_rows(FILE, [asked | {"pattern": pattern} | row | circumstances() for row in found], KEY)
         tell(name, pattern, pd.DataFrame(found))
+
+
+def repeat(
+    some: Set, pattern: str, n: int, stem: str, windows: int, options: argparse.Namespace
+) -> Asked:
+    """Hide cells once, and calibrate on what is left of the test data and on held-out ones."""
+    exam = Hiding(options.seed, pattern, 0.1, WHOLE).exam(some.imputer, some.test, 9, n)
+    given = [
+        np.where(target, np.nan, values)
+        for values, target in zip(some.test.values, exam.target_masks, strict=True)
+    ]
+    learned = calibrations(some, replace(some.test, values=tuple(given)), windows, options)
+    raw = raw_quantiles(some.imputer, exam, CACHE / "calibration" / f"raw-{stem}-{n}.npz")
+    return asked_once(some, exam, raw, learned)
 
 
 def tell(name: str, pattern: str, table: pd.DataFrame) -> None:
@@ -234,11 +270,13 @@ def main() -> None:
         "--stays", type=int, default=100, help="of Healthcare; 8 times for the head"
     )
     parser.add_argument(
-        "--rows", type=int, default=3000, help="of the test data of ett and weather"
+        "--rows", type=int, default=5000, help="of the test data of ett and weather"
     )
+    parser.add_argument("--repeats", type=int, default=2, help="of hiding cells")
     parser.add_argument("--samples", type=int, default=16)
-    parser.add_argument("--windows", type=int, default=256, help="to calibrate on")
-    parser.add_argument("--train-seconds", type=int, default=240)
+    parser.add_argument("--windows", type=int, default=384, help="to calibrate on")
+    parser.add_argument("--train-seconds", type=int, default=480)
+    parser.add_argument("--targets", choices=("random", "block"), default="block")
     parser.add_argument("--iterations", type=int, default=500, help="of the head's training")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=0)

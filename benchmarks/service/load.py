@@ -2,8 +2,9 @@
 
     python benchmarks/service/load.py --seconds 60
 
-Capacity is measured first, by clients that each wait for their answer. Then requests arrive at
-fixed times, whatever happens to earlier ones, and every answer is checked against its request.
+Capacity is measured first, by clients that each wait for their answer: in turns, of a service that
+takes one request at a time and of one that makes batches. Then requests arrive at fixed times,
+whatever happens to earlier ones, and every answer is checked against its request.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from running import RESULTS, Running, add_row, circumstances, request, save_mode
 
 CLIENTS = 16
 KINDS = 32  # different requests
+ROUNDS = 3  # of one at a time and batches in turns
 KEY = ["commit", "run", "shape", "method", "n_samples", "channels"]
 
 
@@ -147,15 +149,36 @@ def row(name: str, outcome: Outcome, cells: int, **more: Any) -> dict[str, Any]:
     return found | more
 
 
-def measure(running: Running, load: Load, options: argparse.Namespace, cells: int) -> list[Any]:
-    warm = options.seconds / 3
-    asyncio.run(closed(running.url, load, warm, CLIENTS))
-    capacity = asyncio.run(closed(running.url, load, options.seconds / 2, CLIENTS))
-    rows = [row("capacity", capacity, cells)]
+def joined(outcomes: list[Outcome]) -> Outcome:
+    """Several runs as one."""
+    whole = Outcome()
+    for part in outcomes:
+        whole.seconds += part.seconds
+        whole.in_time += part.in_time
+        whole.statuses += part.statuses
+        whole.latencies += part.latencies
+        whole.mixed_up += part.mixed_up
+    return whole
+
+
+def capacities(services: list[Running], load: Load, seconds: float) -> list[Outcome]:
+    """Of each service, in turns; the first round only warms them up."""
+    rounds = [
+        [asyncio.run(closed(running.url, load, seconds / ROUNDS, CLIENTS)) for running in services]
+        for _ in range(ROUNDS + 1)
+    ]
+    return [joined(list(outcomes)) for outcomes in zip(*rounds[1:], strict=True)]
+
+
+def at_rates(
+    running: Running, load: Load, capacity: float, seconds: float, cells: int
+) -> list[dict[str, Any]]:
+    """Half, once and twice the capacity."""
+    rows = []
     for share in (0.5, 1.0, 2.0):
-        seconds = options.seconds if share == 2.0 else options.seconds / 2
-        outcome = asyncio.run(open_loop(running.url, load, share * capacity.goodput, seconds))
-        part = round(outcome.goodput / capacity.goodput, 3)
+        lasting = seconds if share == 2.0 else seconds / 2
+        outcome = asyncio.run(open_loop(running.url, load, share * capacity, lasting))
+        part = round(outcome.goodput / capacity, 3)
         rows.append(row(f"{share:g} x capacity", outcome, cells, share_of_capacity=part))
     return rows
 
@@ -184,12 +207,14 @@ def main() -> None:
     }
     with tempfile.TemporaryDirectory() as name:
         save_model(Path(name), k, channels=options.channels, layers=2, heads=2)
-        with serve(Path(name), batch_seconds=1e-9, batch_wait_cpu_s=0) as running:
-            alone = asyncio.run(closed(running.url, load, options.seconds / 3, CLIENTS))
-        rows = [row("one at a time", alone, n * k)]
-        with serve(Path(name)) as running:
-            rows += measure(running, load, options, n * k)
-    gain = round(rows[1]["answers_per_s"] / rows[0]["answers_per_s"], 2)
+        with (
+            serve(Path(name), batch_seconds=1e-9, batch_wait_cpu_s=0) as single,
+            serve(Path(name)) as batching,
+        ):
+            alone, together = capacities([single, batching], load, options.seconds / 2)
+            rows = [row("one at a time", alone, n * k), row("capacity", together, n * k)]
+            rows += at_rates(batching, load, together.goodput, options.seconds, n * k)
+    gain = round(together.goodput / alone.goodput, 2)
     for found in rows:
         add_row(RESULTS / "service_load.csv", about | found | {"batching_gain": gain}, KEY)
         print(found)
