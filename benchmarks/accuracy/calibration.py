@@ -130,16 +130,11 @@ def make(name: str, options: argparse.Namespace) -> Set:
     return in_time(name, load_ett() if name == "ett" else load_weather(), options)
 
 
-def calibrations(
-    some: Set, given: Panel, windows: int, options: argparse.Namespace
-) -> dict[str, Calibration]:
-    """What is learned from held-out data, and from the test data with their hidden cells gone."""
-    learned = {"held out": some.held_out, "to fill": given}
-    hiding = Hiding(options.seed, max_windows=windows)
-    return {
-        kind: with_calibration(some.imputer, panel, hiding).calibration
-        for kind, panel in learned.items()
-    }
+def calibration_on(some: Set, panel: Panel, windows: int, seed: int) -> Calibration:
+    """What is learned from a panel, a mixture of points and blocks hidden in it."""
+    found = with_calibration(some.imputer, panel, Hiding(seed, max_windows=windows)).calibration
+    assert found is not None
+    return found
 
 
 def raw_quantiles(imputer: EDDPMImputer, exam: Exam, file: Path) -> np.ndarray:
@@ -212,26 +207,26 @@ def run(name: str, options: argparse.Namespace) -> None:
         return
     some = make(name, options)
     some.imputer.set_params(n_samples=options.samples, verbose=0)
+    held_out = calibration_on(some, some.held_out, windows, options.seed)
     for pattern in wanted:
         stem = "-".join(str(value) for value in (*asked.values(), pattern))
-        repeats = [repeat(some, pattern, n, stem, windows, options) for n in range(options.repeats)]
+        repeats = []
+        for n in range(options.repeats):
+            exam = Hiding(options.seed, pattern, 0.1, WHOLE).exam(some.imputer, some.test, 9, n)
+            to_fill = calibration_on(some, given_of(some.test, exam), windows, options.seed)
+            file = CACHE / "calibration" / f"raw-{stem}-{n}.npz"
+            raw = raw_quantiles(some.imputer, exam, file)
+            learned = {"held out": held_out, "to fill": to_fill}
+            repeats.append(asked_once(some, exam, raw, learned))
         found = list(rows(some, repeats))
         add_rows(FILE, [asked | {"pattern": pattern} | row | circumstances() for row in found], KEY)
         tell(name, pattern, pd.DataFrame(found))
 
 
-def repeat(
-    some: Set, pattern: str, n: int, stem: str, windows: int, options: argparse.Namespace
-) -> Asked:
-    """Hide cells once, and calibrate on what is left of the test data and on held-out ones."""
-    exam = Hiding(options.seed, pattern, 0.1, WHOLE).exam(some.imputer, some.test, 9, n)
-    given = [
-        np.where(target, np.nan, values)
-        for values, target in zip(some.test.values, exam.target_masks, strict=True)
-    ]
-    learned = calibrations(some, replace(some.test, values=tuple(given)), windows, options)
-    raw = raw_quantiles(some.imputer, exam, CACHE / "calibration" / f"raw-{stem}-{n}.npz")
-    return asked_once(some, exam, raw, learned)
+def given_of(test: Panel, exam: Exam) -> Panel:
+    """The test data without the hidden cells."""
+    pairs = zip(test.values, exam.target_masks, strict=True)
+    return replace(test, values=tuple(np.where(hidden, np.nan, x) for x, hidden in pairs))
 
 
 def tell(name: str, pattern: str, table: pd.DataFrame) -> None:
