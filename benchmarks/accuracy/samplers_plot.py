@@ -1,9 +1,11 @@
-"""Picture of `samplers.csv` and `marginals.csv`: CRPS against network evaluations a window.
+"""Table of `samplers.csv`; picture of it and of `marginals.csv`: CRPS against evaluations a window.
 
 python benchmarks/accuracy/samplers_plot.py
 """
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import pandas as pd
 from records import RESULTS, read_rows
@@ -27,8 +29,29 @@ def settings() -> pd.DataFrame:
     return table.drop_duplicates(["setting", "nfe_per_window"])  # the better of two placements
 
 
+def write_markdown(path: Path) -> None:
+    """Every row, by missing share and evaluations; the lowest CRPS of each share is bold."""
+    rows = read_rows(RESULTS / "samplers.csv")
+    rows = rows.sort_values(["missing", "n_stays", "nfe_per_window", "crps"])
+    best = rows.groupby(["missing", "n_stays"])["crps"].transform("min")
+    rows = rows.assign(best=rows["crps"] == best)
+    names = ["hidden", "stays", "sampler", "variance", "pairs", "kept steps", "evaluations"]
+    names += ["MAE", "RMSE", "CRPS", "50 % covers", "90 % covers", "seconds"]
+    lines = ["| " + " | ".join(names) + " |", "|---" * len(names) + "|"]
+    for row in rows.itertuples():
+        kept = row.kept if row.kept.count(" ") < 25 else f"all {row.kept.count(' ') + 1}"
+        crps = f"**{row.crps:.4f}**" if row.best else f"{row.crps:.4f}"
+        cells = [f"{row.missing:.0%}", row.n_stays, row.sampler, row.variance]
+        cells += ["yes" if row.antithetic else "", kept, row.nfe_per_window]
+        cells += [f"{row.mae:.4f}", f"{row.rmse:.4f}", crps, f"{row.coverage_50:.3f}"]
+        cells += [f"{row.coverage_90:.3f}", f"{row.seconds:.0f}"]
+        lines.append("| " + " | ".join(map(str, cells)) + " |")
+    path.write_text("\n".join(lines) + "\n")
+
+
 def main() -> None:
-    """Draw it."""
+    """Write both."""
+    write_markdown(RESULTS / "samplers.md")
     table = settings().rename(columns={"nfe_per_window": "network evaluations a window"})
     table = table.rename(columns={"crps": "CRPS"})
     path = RESULTS / "samplers.png"
