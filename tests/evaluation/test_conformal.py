@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.special import ndtri
+from scipy.special import ndtr, ndtri
 
 from tsimpute.errors import InputError
 from tsimpute.evaluation.conformal import (
@@ -193,3 +193,24 @@ def test_it_survives_json(rng):
     assert (again.way, again.n_samples) == ({"a": "b"}, 7)
     with pytest.raises(InputError, match="calibration: got levels"):
         Calibration.from_dict(whole.to_dict() | {"levels": [0.5]})
+
+
+def _clustered(n_gaps, size, shared, rng):
+    """Scores of gaps whose cells have a share of their variance in common."""
+    common = np.repeat(rng.normal(size=n_gaps), size)
+    return shared**0.5 * common + (1 - shared) ** 0.5 * rng.normal(size=n_gaps * size)
+
+
+@pytest.mark.parametrize("shared", [0.0, 0.5, 0.95])
+def test_cells_of_few_gaps_are_covered_as_often_as_said_on_average(shared, rng):
+    """Neither too rarely, as if each cell told for itself, nor too often, as if each gap did."""
+    n_gaps, size, place = 20, 24, GRID.index(0.75)
+    zeros, gaps = np.zeros(n_gaps * size, dtype=int), np.repeat(np.arange(n_gaps), size)
+    raw = np.repeat(ndtri(np.array(GRID))[:, None], n_gaps * size, axis=1)
+    covered = []
+    for _ in range(200):
+        truth = _clustered(n_gaps, size, shared, rng)
+        factors, _ = fit_factors(raw, truth, zeros, zeros, gaps, (1, 1))
+        covered.append(ndtr(factors[0, 0, place] * ndtri(0.75)))
+    one_gap_more = 1 / (n_gaps + 1) if shared > 0.9 else 0.0  # the quantile lies in a whole gap
+    assert 0.75 - 0.012 < np.mean(covered) < 0.75 + 0.012 + one_gap_more

@@ -19,6 +19,7 @@ from scipy.special import ndtri
 
 from tsimpute.errors import InputError
 from tsimpute.evaluation.cells import FloatArray
+from tsimpute.evaluation.design_effect import independent_cells, likeness
 from tsimpute.evaluation.metrics import CRPS_LEVELS
 
 IntArray = NDArray[np.int64]
@@ -27,8 +28,10 @@ GRID = (0.005, 0.01, 0.025, *CRPS_LEVELS, 0.975, 0.99, 0.995)
 _LEVELS = np.array(GRID)
 _MEDIAN = GRID.index(0.5)
 _TAIL = np.minimum(_LEVELS, 1 - _LEVELS)  # share of the cells beyond each level
-# So many gaps count as much as what the wider group says: enough that one is beyond the level.
-PRIOR_GAPS = np.maximum(10.0, 1 / _TAIL)
+# So many cells count as much as what the wider group says: enough that one is beyond the level.
+PRIOR_CELLS = np.maximum(10.0, 1 / _TAIL)
+# Levels with enough cells beyond them to tell how alike the cells of a gap are.
+_JUDGED = (_TAIL > 0.04) & (_LEVELS != 0.5)
 LEAST_FACTOR = 0.01
 FLOOR = 1e-3  # least distance from the median, in standard deviations of a feature and a Gaussian
 
@@ -159,8 +162,8 @@ def fit_factors(
 
     A group with few cells is drawn towards a wider one: all cells towards factors of 1, features
     and distances towards all cells (a distance: towards the next smaller one), and a feature at a
-    distance towards the product of both. Cells of one gap go wrong together: what counts is the
-    number of gaps.
+    distance towards the product of both. Cells of one gap go wrong together, so that n of them
+    count as fewer independent ones; see `tsimpute.evaluation.design_effect`.
 
     Parameters
     ----------
@@ -182,48 +185,50 @@ def fit_factors(
     n_features, n_groups = shape
     signed = np.sign(_LEVELS - 0.5)[:, None] * (truth - raw[_MEDIAN])
     scores = signed / np.where(_LEVELS == 0.5, 1.0, distances_from_median(raw, GRID).T).T
-    overall = _drawn_to(np.ones(len(GRID)), scores, gaps)
-    by_feature = _by_group(scores, gaps, features, np.tile(overall, (n_features, 1)))
+    alike = likeness(scores[_JUDGED], 1 - _TAIL[_JUDGED], features, gaps)
+    overall = _drawn_to(np.ones(len(GRID)), scores, gaps, alike)
+    by_feature = _by_group(scores, gaps, features, np.tile(overall, (n_features, 1)), alike)
     by_distance, prior = [], overall
     for group in range(n_groups):
-        prior = _drawn_to(prior, scores[:, groups == group], gaps[groups == group])
+        prior = _drawn_to(prior, scores[:, groups == group], gaps[groups == group], alike)
         by_distance.append(prior)
     both = by_feature[:, None] * np.array(by_distance) / overall
     cell = features * n_groups + groups
-    factors = _by_group(scores, gaps, cell, both.reshape(-1, len(GRID)))
+    factors = _by_group(scores, gaps, cell, both.reshape(-1, len(GRID)), alike)
     counts = np.bincount(cell, minlength=n_features * n_groups)
     return factors.reshape(n_features, n_groups, len(GRID)), counts.reshape(shape)
 
 
 def _by_group(
-    scores: FloatArray, gaps: IntArray, groups: IntArray, priors: FloatArray
+    scores: FloatArray, gaps: IntArray, groups: IntArray, priors: FloatArray, alike: float
 ) -> FloatArray:
     """Factors (n_groups, 25) of groups of cells, each drawn to its prior (n_groups, 25)."""
     order = np.argsort(groups, kind="stable")
     stops = np.cumsum(np.bincount(groups, minlength=len(priors)))
     cells = zip(priors, np.split(order, stops[:-1]), strict=True)
-    return np.array([_drawn_to(prior, scores[:, own], gaps[own]) for prior, own in cells])
+    return np.array([_drawn_to(prior, scores[:, own], gaps[own], alike) for prior, own in cells])
 
 
-def _drawn_to(prior: FloatArray, scores: FloatArray, gaps: IntArray) -> FloatArray:
+def _drawn_to(prior: FloatArray, scores: FloatArray, gaps: IntArray, alike: float) -> FloatArray:
     """Conformal factors (25,) between those of the scores (25, n) and the prior, in logarithms."""
-    n_gaps = len(np.unique(gaps))
-    if n_gaps == 0:
+    if not gaps.size:
         return prior
-    share = n_gaps / (n_gaps + PRIOR_GAPS)
-    own = conformal_factors(scores, n_gaps)
+    n_independent = independent_cells(gaps, alike)
+    share = n_independent / (n_independent + PRIOR_CELLS)
+    own = conformal_factors(scores, n_independent)
     return np.asarray(np.exp(share * np.log(own) + (1 - share) * np.log(prior)))
 
 
-def conformal_factors(scores: ArrayLike, n_gaps: int) -> FloatArray:
-    """Factor of each level: the smallest score that a share p (n_gaps + 1) / n_gaps is not above.
+def conformal_factors(scores: ArrayLike, n_independent: float) -> FloatArray:
+    """Factor of each level: the smallest score that a share p (m + 1) / m is not above.
 
     Parameters
     ----------
     scores : array_like of float, shape (25, n)
         Signed distances of the truth from the median, outwards, in those of the quantile.
-    n_gaps : int
-        Gaps that the n cells lie in. If each is a cell, the ranks are ceil((n + 1) p).
+    n_independent : float
+        m, how many independent cells the n tell as much as. If that is all of them, the ranks are
+        ceil((n + 1) p).
 
     Returns
     -------
@@ -233,7 +238,8 @@ def conformal_factors(scores: ArrayLike, n_gaps: int) -> FloatArray:
     """
     ordered = np.sort(np.asarray(scores, dtype=np.float64), axis=1)
     n = ordered.shape[1]
-    rank = np.ceil(n * (1 - _TAIL) * (n_gaps + 1) / n_gaps - 1e-9).astype(np.int64)
+    wanted = n * (1 - _TAIL) * (n_independent + 1) / n_independent
+    rank = np.ceil(wanted - 1e-9).astype(np.int64)
     best = ordered[np.arange(len(GRID)), np.minimum(rank, n) - 1]
     found: FloatArray = np.maximum(best, LEAST_FACTOR)
     found[_MEDIAN] = 1.0
