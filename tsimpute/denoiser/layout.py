@@ -35,7 +35,8 @@ class AxisLayout(NamedTuple):
     def of(cls, row: Tensor) -> AxisLayout:
         """Cells whose numbers of rows (N,), in any order, are these."""
         order = row.argsort(stable=True)
-        _, counts = row[order].unique_consecutive(return_counts=True)
+        counts = row.bincount()
+        counts = counts[counts > 0]
         n_rows, width = len(counts), int(counts.max())
         if n_rows * width == len(row) and bool((order[1:] > order[:-1]).all()):
             return cls(n_rows, width, None, None, None)
