@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from difflib import get_close_matches
 
 import numpy as np
@@ -12,6 +13,17 @@ from tsimpute.errors import InputError
 
 MASK_KINDS = ("block", "feature", "cell")
 STRETCHES = 4  # of visible rows in a window, about: so that stretches are shorter at higher rates
+
+
+@dataclass(frozen=True)
+class Masking:
+    """How `draw_visible` is to draw: its `kind` and its `rate`."""
+
+    kind: str = "block"
+    rate: float = 0.5
+
+    def __post_init__(self) -> None:
+        check_masking(self.kind, self.rate)
 
 
 def check_masking(kind: object, rate: object) -> None:
