@@ -74,8 +74,7 @@ class PretrainingRecord:
     def summary(self) -> str:
         """A few words for the progress bar."""
         return (
-            f"epoch {self.epoch + 1}, loss {self.train_loss:.4f}, "
-            f"visible {self.visible_share:.0%}"
+            f"epoch {self.epoch + 1}, loss {self.train_loss:.4f}, visible {self.visible_share:.0%}"
         )
 
 
