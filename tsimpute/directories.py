@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
 from tsimpute.errors import InputError, ModelFileError
@@ -98,7 +99,8 @@ def check_digests(path: Path, payload: tuple[str, ...]) -> None:
 
 def json_bytes(content: Any) -> bytes:
     """Plain data as a file of JSON; numbers must be finite."""
-    return (json.dumps(content, indent=1, allow_nan=False) + "\n").encode()
+    text = json.dumps(content, indent=1, allow_nan=False, default=_number)
+    return f"{text}\n".encode()
 
 
 def tensor_bytes(state: Mapping[str, Tensor]) -> bytes:
@@ -111,6 +113,13 @@ def tensor_bytes(state: Mapping[str, Tensor]) -> bytes:
 def digest(data: bytes) -> str:
     """SHA-256, in hexadecimal digits."""
     return hashlib.sha256(data).hexdigest()
+
+
+def _number(value: object) -> Any:
+    """What JSON holds of a number of numpy's."""
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"{type(value).__name__} cannot be written as JSON")
 
 
 def _write(file: Path, data: bytes) -> None:

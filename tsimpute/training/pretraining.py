@@ -35,7 +35,7 @@ WEIGHT_DECAY = 0.03
 Report = Callable[["Pretrainer"], None]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PretrainingSet:
     """One data set among several.
 
@@ -125,7 +125,7 @@ class Pretrainer:
     def run_epoch(self, on_step: Report | None = None) -> None:
         """Every window of every data set once."""
         self.network.train()
-        error, counts = 0.0, np.zeros(3)  # target, visible and observed cells
+        error, counts = 0.0, np.zeros(3, dtype=np.int64)  # target, visible and observed cells
         for share, data, batch in self._batches():
             self._epoch_share = share
             drawn = self.draw(batch)
@@ -139,9 +139,9 @@ class Pretrainer:
         self.records.append(
             PretrainingRecord(
                 epoch=len(self.records),
-                train_loss=error / max(counts[0], 1),
+                train_loss=error / max(int(counts[0]), 1),
                 learning_rate=self.optimiser.param_groups[0]["lr"],
-                visible_share=float(counts[1] / counts[2]),
+                visible_share=int(counts[1]) / int(counts[2]),
                 n_iterations=self.n_iterations,
                 seconds=self.seconds,
             )
