@@ -41,7 +41,15 @@ from tsimpute.plotting import plot_quality
 
 FILE = RESULTS / "pretraining.csv"
 KEY = ["part", "data", "mask", "iterations", "pretraining_iterations", "fraction", "seed"]
-KEY += ["channels", "layers", "batch_size", "window_steps", "test_windows", "n_samples"]
+KEY += [
+    "channels",
+    "layers",
+    "batch_size",
+    "window_steps",
+    "test_windows",
+    "n_samples",
+    "kept_steps",
+]
 SCRATCH = "none"
 EPOCHS = 4  # about, where the data need not be repeated
 
@@ -50,7 +58,7 @@ def imputer_of(row: dict[str, Any], options: argparse.Namespace) -> EDDPMImputer
     """Unfitted imputer of a row."""
     return EDDPMImputer(
         window_steps=row["window_steps"],
-        kept_steps=options.kept,
+        kept_steps=row["kept_steps"],
         channels=row["channels"],
         layers=row["layers"],
         heads=options.heads,
@@ -185,7 +193,7 @@ def draw() -> None:
         table = rows[rows["data"] == name].drop(columns="iterations")
         table = table.rename(columns={"crps": "CRPS", "iterations_done": "iterations"})
         for x, ax in zip(("iterations", "seconds"), line, strict=True):
-            plot_quality(table.round(1), x, "CRPS", "way", ax=ax)
+            plot_quality(table.round({"seconds": 1}), x, "CRPS", "way", ax=ax)
             ax.set_title(name)
     figure.savefig(RESULTS / "pretraining.png", dpi=120)
 
@@ -207,7 +215,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--heads", type=int, default=4)
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--window-steps", type=int, default=36)
-    parser.add_argument("--kept", type=int, default=5)
+    parser.add_argument("--kept", dest="kept_steps", type=int, default=5)
     parser.add_argument("--test-windows", type=int, default=40)
     parser.add_argument("--samples", dest="n_samples", type=int, default=8)
     parser.add_argument("--variance-batches", type=int, default=20)
