@@ -297,16 +297,16 @@ def test_checkpoint_resumes_to_the_same_model(tmp_path: object) -> None:
             if Stop.left == 0:
                 raise KeyboardInterrupt
 
-    from tsimpute import fitting
+    from tsimpute import running
 
-    original = fitting.save_checkpoint
+    original = running.save_checkpoint
 
     def save_then_stop(trainer: object, path: object) -> None:
         original(trainer, path)  # type: ignore[arg-type]
         Stop()()
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fitting, "save_checkpoint", save_then_stop)
+        patch.setattr(running, "save_checkpoint", save_then_stop)
         EDDPMImputer(**options).fit(wave(), checkpoint=file)
     assert file.exists()
     resumed = EDDPMImputer(**options).fit(wave(), checkpoint=file)

@@ -255,10 +255,10 @@ def test_widths_pass_through_a_file(slim, tmp_path):
 def test_a_file_with_widths_for_other_steps_is_refused(slim, tmp_path):
     path = slim.save(tmp_path / "model")
     (path / "parts.json").write_text(json.dumps({"widths": {"eighths": [8]}}))
-    from tsimpute.persistence import _digest
+    from tsimpute.directories import digest
 
     sums = (path / "SHA256SUMS").read_text().splitlines()
-    mine = f"{_digest((path / 'parts.json').read_bytes())}  parts.json"
+    mine = f"{digest((path / 'parts.json').read_bytes())}  parts.json"
     kept = [line for line in sums if not line.endswith("parts.json")]
     (path / "SHA256SUMS").write_text("\n".join([*kept, mine]) + "\n")
     with pytest.raises(InputError, match="got 1 for 4 kept steps"):

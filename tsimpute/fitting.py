@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import copy
-import sys
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,18 +16,18 @@ from numpy.typing import NDArray
 from tsimpute.denoiser.config import DenoiserConfig
 from tsimpute.denoiser.csdi import CSDIDenoiser, n_parameters
 from tsimpute.denoiser.step_widths import StepWidths
-from tsimpute.diffusion.schedule import make_schedule
+from tsimpute.diffusion.schedule import NoiseSchedule, make_schedule
 from tsimpute.errors import InputError
 from tsimpute.model import FittedModel, resolve_device
 from tsimpute.panel.core import Panel
 from tsimpute.panel.scaling import FeatureScaler
 from tsimpute.panel.side import NO_SIDE, SideColumns, SideShape, scaled_series
 from tsimpute.panel.transforms import read_kinds
-from tsimpute.training.checkpoint import restore_checkpoint, save_checkpoint
+from tsimpute.running import own_random_numbers, run_trainer, say
 from tsimpute.training.config import TrainingConfig
 from tsimpute.training.loop import Trainer
-from tsimpute.training.progress import TrainingBar
 from tsimpute.training.setup import DataPlan, all_rows, default_epochs, start_run
+from tsimpute.trunk import PretrainedTrunk
 
 FloatArray = NDArray[np.float64]
 
@@ -84,26 +82,25 @@ def train_from_scratch(
     patterns: Panel | None,
     seed: int,
     checkpoint: str | Path | None,
+    trunk: PretrainedTrunk | None = None,
 ) -> tuple[FittedModel, Trainer]:
-    """Fit a new network, and the kept steps with it, by the imputer's parameters."""
+    """Fit a network, and the kept steps with it, by the imputer's parameters.
+
+    It is a new one, which starts from the pre-trained weights where there are any.
+    """
     device = resolve_device(imputer.device)
     kinds = read_kinds(imputer.scaling, panel.feature_labels, panel.n_features)
     scaler = FeatureScaler.fit(panel.values, kinds=kinds)
-    schedule = make_schedule(
-        imputer.schedule,
-        imputer.diffusion_steps,
-        imputer.beta_start,
-        imputer.beta_end,
-        imputer.conditioning,
-    )
     series = scaled_series(panel, scaler, side)
     with own_random_numbers(seed, device):
         plan = data_plan(imputer, side)
-        network = CSDIDenoiser(_network_shape(imputer, panel.n_features, plan.side))
+        network = CSDIDenoiser(network_shape(imputer, panel.n_features, plan.side))
+        if trunk is not None:
+            trunk.start(network, panel.feature_names)
         config = training_config(imputer, series, plan)
         trainer = start_run(
             network,
-            schedule,
+            noise_schedule(imputer),
             series,
             plan,
             config,
@@ -168,7 +165,19 @@ def training_strategy(imputer: Settings) -> str:
     return {"online": "last", "forecast": "forecast"}.get(imputer.mode, "random")
 
 
-def _network_shape(imputer: Settings, n_features: int, side: SideShape) -> DenoiserConfig:
+def noise_schedule(imputer: Settings) -> NoiseSchedule:
+    """The full chain of an imputer's parameters."""
+    return make_schedule(
+        imputer.schedule,
+        imputer.diffusion_steps,
+        imputer.beta_start,
+        imputer.beta_end,
+        imputer.conditioning,
+    )
+
+
+def network_shape(imputer: Settings, n_features: int, side: SideShape) -> DenoiserConfig:
+    """Shape of the network of an imputer's parameters."""
     return DenoiserConfig(
         n_features=n_features,
         n_covariates=side.n_covariates,
@@ -226,28 +235,6 @@ def _fine_tuning(config: TrainingConfig, kept_steps: int, epochs: int, rule: str
     )
 
 
-def run_trainer(
-    imputer: Settings, trainer: Trainer, label: str, checkpoint: str | Path | None
-) -> None:
-    """Run to the end or to Ctrl-C, with a bar and, if asked, a checkpoint after each epoch."""
-    if checkpoint is not None:
-        restore_checkpoint(trainer, checkpoint)
-    with TrainingBar(label, silent=imputer.verbose == 0) as bar:
-
-        def after_epoch(running: Trainer) -> None:
-            bar.on_epoch(running)
-            if checkpoint is not None:
-                save_checkpoint(running, checkpoint)
-
-        try:
-            trainer.fit(after_epoch, bar.on_step)
-        except KeyboardInterrupt:
-            _say(imputer, "stopped by the user; the best model so far is kept")
-            return
-    if checkpoint is not None:
-        Path(checkpoint).unlink(missing_ok=True)
-
-
 def _fitted(
     trainer: Trainer,
     scaler: FeatureScaler,
@@ -285,24 +272,10 @@ def _announce(imputer: Settings, trainer: Trainer, panel: Panel) -> None:
         if config.epochs is not None
         else f"{config.time_budget_s:g} s"
     )
-    _say(
+    say(
         imputer,
         f"tsimpute: {panel.n_series} series, {panel.n_features} features, "
         f"{panel.n_cells} cells; windows of {imputer.window_steps} steps; "
         f"{n_parameters(trainer.network)} parameters; {length} on {trainer.device}; "
         f"{config.kept_steps} of {imputer.diffusion_steps} diffusion steps will remain",
     )
-
-
-def _say(imputer: Settings, message: str) -> None:
-    if imputer.verbose:
-        print(message, file=sys.stderr)
-
-
-@contextmanager
-def own_random_numbers(seed: int, device: torch.device) -> Iterator[None]:
-    """Seed torch's global generator (dropout, initial weights) and give it back afterwards."""
-    devices = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices):
-        torch.manual_seed(seed)
-        yield

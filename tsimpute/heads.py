@@ -12,10 +12,11 @@ from tqdm.auto import tqdm
 
 from tsimpute.denoiser.slimmable import allowed_widths
 from tsimpute.denoiser.step_widths import StepWidths
-from tsimpute.fitting import Settings, data_plan, own_random_numbers, training_strategy
+from tsimpute.fitting import Settings, data_plan, training_strategy
 from tsimpute.methods import FITTED_SAMPLERS, FREE_VARIANCES, VARIANCES, known_name
 from tsimpute.model import FittedModel, resolve_device
 from tsimpute.panel.core import Panel
+from tsimpute.running import own_random_numbers
 from tsimpute.samplers.tdas import temporal_spectrum
 from tsimpute.training.derivative_head import fit_derivative_head
 from tsimpute.training.examples import ExampleSource

@@ -17,12 +17,8 @@ directory of the new version under tests/golden.
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
-import shutil
-import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
 from tsimpute.denoiser.anchor import Anchor
 from tsimpute.denoiser.config import DenoiserConfig
@@ -39,6 +35,14 @@ from tsimpute.denoiser.heads import OutputHead
 from tsimpute.denoiser.marginals import LEVELS, MarginalNetwork
 from tsimpute.denoiser.step_widths import StepWidths
 from tsimpute.diffusion.schedule import NoiseSchedule
+from tsimpute.directories import (
+    check_digests,
+    check_own,
+    checked_version,
+    json_bytes,
+    tensor_bytes,
+    write_directory,
+)
 from tsimpute.errors import InputError, ModelFileError
 from tsimpute.evaluation.conformal import Calibration
 from tsimpute.model import FittedModel
@@ -51,6 +55,7 @@ if TYPE_CHECKING:
     from tsimpute.imputer import EDDPMImputer
 
 FORMAT_VERSION = 3
+VERSION_FILE = "FORMAT_VERSION"
 PAYLOAD_1 = (
     "config.json",
     "scaler.json",
@@ -96,22 +101,13 @@ def save(imputer: EDDPMImputer, path: str | Path) -> Path:
     """
     path = Path(path)
     check_place(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}-"))
-    try:
-        _write(imputer, temporary)
-        temporary.chmod(0o755)
-        _swap(temporary, path)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
+    write_directory(path, _files(imputer), VERSION_FILE, FORMAT_VERSION)
     return path
 
 
 def check_place(path: Path) -> None:
     """Raise InputError if something else than a saved model is there."""
-    if path.exists() and not (path / "FORMAT_VERSION").is_file():
-        raise InputError(f"{path} exists and is not a saved model; choose another path")
+    check_own(path, VERSION_FILE, "a saved model")
 
 
 def load(path: str | Path, device: str = "auto") -> EDDPMImputer:
@@ -135,7 +131,8 @@ def load(path: str | Path, device: str = "auto") -> EDDPMImputer:
         If a file is missing, truncated or altered, or of a newer format.
     """
     path = Path(path)
-    _check_digests(path, PAYLOAD[_checked_version(path)])
+    version = checked_version(path, VERSION_FILE, FORMAT_VERSION, "a saved model")
+    check_digests(path, PAYLOAD[version])
     try:
         return _read(path, device)
     except InputError:
@@ -144,30 +141,17 @@ def load(path: str | Path, device: str = "auto") -> EDDPMImputer:
         raise ModelFileError(f"{path} holds files that do not fit together: {error}") from error
 
 
-def _write(imputer: EDDPMImputer, directory: Path) -> None:
+def _files(imputer: EDDPMImputer) -> dict[str, bytes]:
     model = imputer.model_
-    files = {
-        "config.json": _json(_config(imputer)),
-        "scaler.json": _json(model.scaler.to_dict()),
-        "step_schedule.json": _json(_schedule(model)),
-        "weights.safetensors": _tensor_bytes(model.network.state_dict()),
-        "heads.safetensors": _tensor_bytes(_heads(model).state_dict()),
-        "parts.json": _json(_parts(model)),
+    return {
+        "config.json": json_bytes(_config(imputer)),
+        "scaler.json": json_bytes(model.scaler.to_dict()),
+        "step_schedule.json": json_bytes(_schedule(model)),
+        "weights.safetensors": tensor_bytes(model.network.state_dict()),
+        "heads.safetensors": tensor_bytes(_heads(model).state_dict()),
+        "parts.json": json_bytes(_parts(model)),
         "history.csv": imputer.history_.to_csv(index=False).encode(),
     }
-    sums = "".join(f"{_digest(data)}  {name}\n" for name, data in files.items())
-    files |= {"SHA256SUMS": sums.encode(), "FORMAT_VERSION": f"{FORMAT_VERSION}\n".encode()}
-    for name, data in files.items():
-        with open(directory / name, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-
-
-def _tensor_bytes(state: Mapping[str, Tensor]) -> bytes:
-    from safetensors.torch import save as as_bytes
-
-    return as_bytes({name: tensor.detach().cpu().contiguous() for name, tensor in state.items()})
 
 
 def _heads(model: FittedModel) -> nn.Module:
@@ -189,21 +173,6 @@ def _with_parts(model: FittedModel, path: Path) -> FittedModel:
     file = path / "parts.json"
     stored = json.loads(file.read_text()) if file.is_file() else {}
     return replace(model, **{name: PARTS[name](part) for name, part in stored.items()})
-
-
-def _swap(temporary: Path, path: Path) -> None:
-    if not path.exists():
-        os.rename(temporary, path)
-        return
-    retired = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}-old-")) / "model"
-    os.rename(path, retired)
-    try:
-        os.rename(temporary, path)
-    except BaseException:
-        os.rename(retired, path)
-        raise
-    finally:
-        shutil.rmtree(retired.parent, ignore_errors=True)
 
 
 def _config(imputer: EDDPMImputer) -> dict[str, Any]:
@@ -254,42 +223,6 @@ def _schedule(model: FittedModel) -> dict[str, Any]:
 
 def _with_nulls(values: NDArray[np.float64] | None) -> list[float | None] | None:
     return None if values is None else [None if np.isnan(v) else float(v) for v in values]
-
-
-def _checked_version(path: Path) -> int:
-    file = path / "FORMAT_VERSION"
-    if not file.is_file():
-        raise ModelFileError(f"{path} is not a saved model: it has no file FORMAT_VERSION")
-    text = file.read_text(errors="replace").strip()
-    if not text.isdigit():
-        raise ModelFileError(f"{file} holds {text[:20]!r}; expected a whole number")
-    if int(text) > FORMAT_VERSION:
-        raise ModelFileError(
-            f"{path} has format {text}, newer than {FORMAT_VERSION}, which this version of "
-            f"tsimpute reads; update tsimpute"
-        )
-    if int(text) not in PAYLOAD:
-        raise ModelFileError(f"{path} has format {text}; expected 1 to {FORMAT_VERSION}")
-    return int(text)
-
-
-def _check_digests(path: Path, payload: tuple[str, ...]) -> None:
-    sums = path / "SHA256SUMS"
-    if not sums.is_file():
-        raise ModelFileError(f"{path} is incomplete: SHA256SUMS is missing")
-    lines = [line.split("  ", 1) for line in sums.read_text(errors="replace").splitlines()]
-    wanted = {parts[1]: parts[0] for parts in lines if len(parts) == 2}
-    if set(wanted) != set(payload):
-        raise ModelFileError(f"{sums} names {sorted(wanted)}; expected {sorted(payload)}")
-    for name, digest in wanted.items():
-        if not (path / name).is_file():
-            raise ModelFileError(f"{path} is incomplete: {name} is missing")
-        got = _digest((path / name).read_bytes())
-        if got != digest:
-            raise ModelFileError(
-                f"{path / name} was altered or truncated: its SHA-256 is {got[:12]}…, expected "
-                f"{digest[:12]}…; copy the model again"
-            )
 
 
 def _read(path: Path, device: str) -> EDDPMImputer:
@@ -355,11 +288,3 @@ def _with_heads(
         everything = _heads(model).eval().requires_grad_(False)
         everything.load_state_dict(load_file(path / "heads.safetensors"))
     return model
-
-
-def _json(content: Any) -> bytes:
-    return (json.dumps(content, indent=1, allow_nan=False) + "\n").encode()
-
-
-def _digest(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()

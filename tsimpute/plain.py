@@ -23,19 +23,20 @@ def plain_parameters(parameters: Mapping[str, Any]) -> dict[str, Any]:
         Numbers, text, lists and dicts: arrays and tuples become lists, anything unknown, and
         numbers that are not finite, become text.
     """
-    plain = {name: _plain(value) for name, value in parameters.items()}
+    plain = {name: plain_value(value) for name, value in parameters.items()}
     if not isinstance(plain["random_state"], int | None):
         plain["random_state"] = None
     return plain
 
 
-def _plain(value: Any) -> Any:
+def plain_value(value: Any) -> Any:
+    """One of them: a number, text, list or dict."""
     if isinstance(value, np.generic | np.ndarray):
-        return _plain(value.tolist())
+        return plain_value(value.tolist())
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain_value(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [plain_value(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     is_plain = value is None or isinstance(value, bool | int | float | str)

@@ -13,12 +13,11 @@ from tsimpute.fitting import (
     RANDOM_WIDTHS,
     Settings,
     data_plan,
-    own_random_numbers,
-    run_trainer,
     training_config,
 )
 from tsimpute.model import FittedModel, resolve_device
 from tsimpute.panel.core import Panel
+from tsimpute.running import own_random_numbers, run_trainer
 from tsimpute.training.config import TrainingConfig
 from tsimpute.training.loop import Trainer
 from tsimpute.training.setup import start_run

@@ -1,9 +1,9 @@
-"""The parts of the CSDI network, channels last: every tensor is (B, K, L, C)."""
+"""The parts of the CSDI network, channels last: (B, K, L, C), or (N, C) for cells in any order."""
 
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,7 @@ from torch.nn import functional
 from tsimpute.denoiser.attention import attend
 from tsimpute.denoiser.config import DenoiserConfig
 from tsimpute.denoiser.dropout import dropout
+from tsimpute.denoiser.layout import AxisLayout
 
 
 class Side(NamedTuple):
@@ -47,9 +48,14 @@ class AxisTransformer(nn.Module):
         self.dropout = config.dropout
         self.attention_dropout = config.attention_dropout
 
-    def forward(self, x: Tensor, is_real: Tensor | None = None) -> Tensor:
-        """Attend along axis -2 of x (N, S, C); cells with is_real (N, S) False are not seen."""
-        x = self.norm_attention(x + self._drop(self._attend(x, is_real)))
+    def forward(
+        self, x: Tensor, is_real: Tensor | None = None, layout: AxisLayout | None = None
+    ) -> Tensor:
+        """Attend along axis -2 of x (N, S, C); cells with is_real (N, S) False are not seen.
+
+        With a layout x are cells (N, C) and attend along its rows, which `is_real` is of.
+        """
+        x = self.norm_attention(x + self._drop(self._attend(x, is_real, layout)))
         hidden = self._drop(functional.gelu(self.feed_in(x)))
         out: Tensor = self.norm_feed(x + self._drop(self.feed_out(hidden)))
         return out
@@ -57,13 +63,61 @@ class AxisTransformer(nn.Module):
     def _drop(self, x: Tensor) -> Tensor:
         return dropout(x, self.dropout, self.training)
 
-    def _attend(self, x: Tensor, is_real: Tensor | None) -> Tensor:
-        n, size, channels = x.shape
-        qkv = self.qkv(x).view(n, size, 3, self.heads, channels // self.heads)
-        q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each (N, heads, S, C / heads)
-        mixed = attend(q, k, v, is_real, self.attention_dropout if self.training else 0.0)
-        out: Tensor = self.attention_out(mixed.transpose(1, 2).reshape(n, size, channels))
+    def _attend(self, x: Tensor, is_real: Tensor | None, layout: AxisLayout | None) -> Tensor:
+        qkv = self.qkv(x)
+        if layout is None:
+            mixed = self._mix(qkv, is_real)
+        else:
+            mixed = layout.to_cells(self._mix(layout.to_rows(qkv), is_real))
+        out: Tensor = self.attention_out(mixed)
         return out
+
+    def _mix(self, qkv: Tensor, is_real: Tensor | None) -> Tensor:
+        n, size, width = qkv.shape
+        split = qkv.view(n, size, 3, self.heads, width // 3 // self.heads)
+        q, k, v = split.permute(2, 0, 3, 1, 4)  # each (N, heads, S, C / heads)
+        mixed = attend(q, k, v, is_real, self.attention_dropout if self.training else 0.0)
+        return mixed.transpose(1, 2).reshape(n, size, width // 3)
+
+
+class Arrangement(Protocol):
+    """How the cells of a batch of windows lie in a tensor, so that a block need not know."""
+
+    def by_window(self, code: Tensor) -> Tensor:
+        """A vector a window (B, C), in a shape that can be added to every cell."""
+
+    def over_time(self, layer: AxisTransformer, y: Tensor) -> Tensor:
+        """Let the cells of a feature attend to each other."""
+
+    def over_features(self, layer: AxisTransformer, y: Tensor) -> Tensor:
+        """Let the cells of a row attend to each other."""
+
+
+class WholeWindows(NamedTuple):
+    """All cells of windows, (B, K, L, C); `is_real` (B, L) is False on padding rows."""
+
+    is_real: Tensor | None
+
+    def by_window(self, code: Tensor) -> Tensor:
+        """As (B, 1, 1, C)."""
+        return code[:, None, None]
+
+    def over_time(self, layer: AxisTransformer, y: Tensor) -> Tensor:
+        """Rows are the features of windows."""
+        b, k, length, c = y.shape
+        if length == 1:
+            return y
+        is_real = None if self.is_real is None else self.is_real.repeat_interleave(k, dim=0)
+        out: Tensor = layer(y.reshape(b * k, length, c), is_real)
+        return out.view(b, k, length, c)
+
+    def over_features(self, layer: AxisTransformer, y: Tensor) -> Tensor:
+        """Rows are the times of windows."""
+        b, k, length, c = y.shape
+        if k == 1:
+            return y
+        out: Tensor = layer(y.transpose(1, 2).reshape(b * length, k, c))
+        return out.view(b, length, k, c).transpose(1, 2)
 
 
 class ResidualBlock(nn.Module):
@@ -93,11 +147,11 @@ class ResidualBlock(nn.Module):
         return Side(by_feature[:, None] + by_time, weight[:, -1])
 
     def forward(
-        self, x: Tensor, step: Tensor, side: Side, given: Tensor, is_real: Tensor | None
+        self, x: Tensor, step: Tensor, side: Side, given: Tensor, cells: Arrangement
     ) -> tuple[Tensor, Tensor]:
-        """Return the next x and the skip, each (B, K, L, C); `given` is (B, K, L, 1) of 0 or 1."""
-        y = x + self.step_projection(step)[:, None, None]
-        y = self._over_features(self._over_time(y, is_real))
+        """Return the next x and the skip, each like x; `given` is 0 or 1, with one channel."""
+        y = x + cells.by_window(self.step_projection(step))
+        y = cells.over_features(self.feature_layer, cells.over_time(self.time_layer, y))
         y = self.mid_projection(y) + side.base
         if side.by_row is not None:
             y = y + side.by_row
@@ -106,19 +160,3 @@ class ResidualBlock(nn.Module):
         y = self.output_projection(gate.sigmoid() * content.tanh())
         residual, skip = y.chunk(2, dim=-1)
         return (x + residual) / math.sqrt(2), skip
-
-    def _over_time(self, y: Tensor, is_real: Tensor | None) -> Tensor:
-        b, k, length, c = y.shape
-        if length == 1:
-            return y
-        rows = None if is_real is None else is_real.repeat_interleave(k, dim=0)  # (B * K, L)
-        out: Tensor = self.time_layer(y.reshape(b * k, length, c), rows)
-        return out.view(b, k, length, c)
-
-    def _over_features(self, y: Tensor) -> Tensor:
-        b, k, length, c = y.shape
-        if k == 1:
-            return y
-        rows = y.transpose(1, 2).reshape(b * length, k, c)
-        out: Tensor = self.feature_layer(rows)
-        return out.view(b, length, k, c).transpose(1, 2)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tsimpute.denoiser.blocks import ResidualBlock, Side
+from tsimpute.denoiser.blocks import Arrangement, ResidualBlock, Side, WholeWindows
 from tsimpute.denoiser.config import DenoiserConfig
 from tsimpute.denoiser.context import NO_CONTEXT, Context
 from tsimpute.denoiser.embeddings import StepEmbedding, time_code
@@ -51,16 +51,24 @@ class CSDIDenoiser(nn.Module):
             nn.init.kaiming_normal_(linear.weight)
         nn.init.zeros_(self.output_projection.weight)
 
-    def project_side(self, positions: Tensor, context: Context = NO_CONTEXT) -> list[Side]:
+    def project_side(
+        self,
+        positions: Tensor,
+        context: Context = NO_CONTEXT,
+        features: Tensor | None = None,
+    ) -> list[Side]:
         """Side information of windows for every block; rows are at positions (L,), in steps.
 
-        Where the windows have positions of their own, those count.
+        Where the windows have positions of their own, those count. Their features are all that
+        the network knows, or those with the given numbers (K,).
         """
         at = positions if context.positions is None else context.positions
         time = time_code(at.float(), self.config.time_width)  # (L, E) or (B, L, E)
         if context.covariates is not None:
             time = time + self.covariate_projection(context.covariates)  # (B, L, E)
         feature = self.feature_embedding.weight
+        if features is not None:
+            feature = feature[features]
         return [block.project_side(time, feature) for block in self.blocks]  # type: ignore[operator]
 
     def forward(
@@ -113,19 +121,29 @@ class CSDIDenoiser(nn.Module):
         given = given_mask.transpose(1, 2)[..., None].to(x.dtype)  # (B, K, L, 1)
         channels = [condition, x * ~given_mask]
         h = torch.stack(channels, dim=-1).transpose(1, 2)  # (B, K, L, 2)
+        return self.through_blocks(h, given, step, side, WholeWindows(is_real))
+
+    def through_blocks(
+        self, h: Tensor, given: Tensor, step: Tensor, side: list[Side], cells: Arrangement
+    ) -> Tensor:
+        """From the two input channels of cells (..., 2) to the trunk (..., C)."""
         h = functional.relu(self.input_projection(h))
         code = self.step_embedding(step)
         total: Tensor | None = None
         for block, block_side in zip(self.blocks, side, strict=True):
-            h, skip = block(h, code, block_side, given, is_real)
+            h, skip = block(h, code, block_side, given, cells)
             total = skip if total is None else total + skip
         assert total is not None
         return total / math.sqrt(len(self.blocks))
 
     def noise(self, trunk: Tensor) -> Tensor:
         """Predicted noise (B, L, K) from the trunk (B, K, L, C)."""
+        return self.read_noise(trunk).transpose(1, 2)
+
+    def read_noise(self, trunk: Tensor) -> Tensor:
+        """Predicted noise (...) from the trunk (..., C) of cells."""
         out = self.output_projection(functional.relu(self.skip_projection(trunk)))
-        return out.squeeze(-1).transpose(1, 2)  # type: ignore[no-any-return]
+        return out.squeeze(-1)  # type: ignore[no-any-return]
 
 
 def _positions(x: Tensor) -> Tensor:

@@ -83,6 +83,9 @@ class FittedImputer(BaseEstimator):  # type: ignore[misc]
     n_features_in_: int
     stream_: dict[Hashable, Past]
 
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "model_")
+
     def _read(self, X: Any) -> Panel:
         check_is_fitted(self)
         panel = self.model_.read(X)

@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from tsimpute.imputer.checking import ChecksItself
 from tsimpute.imputer.choosing import ChoosesSampling
 from tsimpute.imputer.explaining import ExplainsCells
+from tsimpute.imputer.pretraining import Pretrains
 from tsimpute.imputer.repeating import ImputesRepeatedly
 from tsimpute.imputer.streaming import Streams
 from tsimpute.imputer.widths import SlimsSteps
@@ -35,6 +36,7 @@ class EDDPMImputer(
     ChecksItself,
     ExplainsCells,
     ImputesRepeatedly,
+    Pretrains,
     SlimsSteps,
     Streams,
 ):
@@ -188,6 +190,10 @@ class EDDPMImputer(
         Seed that samples are drawn with unless another is given.
     stream_ : dict
         What `update` has taken, by series; not saved.
+    pretrained_ : PretrainedTrunk
+        Weights that `fit` starts from; only after `pretrain` or `from_pretrained`.
+    pretraining_history_ : DataFrame
+        One row an epoch of `pretrain`.
 
     Examples
     --------
@@ -311,7 +317,7 @@ class EDDPMImputer(
         patterns: Any = None,
         checkpoint: str | Path | None = None,
     ) -> EDDPMImputer:
-        """Learn the network and the steps to keep.
+        """Learn the network and the steps to keep; after `pretrain` from the weights learned there.
 
         Parameters
         ----------
@@ -354,9 +360,10 @@ class EDDPMImputer(
             holes = None if holes is None else holes.with_covariates(side.places)
         check_fit_panel(panel, self.window_steps)
         check_rules(self, panel)
+        trunk = self._checked_trunk(panel, side)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         held_out = self._held_out(panel, self.window_steps, seed)
-        model, trainer = train_from_scratch(self, panel, side, holes, seed, checkpoint)
+        model, trainer = train_from_scratch(self, panel, side, holes, seed, checkpoint, trunk)
         self._adopt_trained(model, seed, trainer)
         return self._fit_own_variance(panel)._calibrate_own(held_out)
 

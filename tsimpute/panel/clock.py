@@ -46,7 +46,7 @@ def check_times(
             where = name if series_ids is None else f"{name}, series {series_ids[i]!r}"
             _check_kind(index, where)
             _check_order(index, where)
-            step = _regular_step(index, where) if regular else None
+            step = regular_step(index, where) if regular else None
         previous = index
         steps.append(step)
     if series_ids is not None:
@@ -110,7 +110,8 @@ def _usual_gap(gaps: NDArray[Any]) -> float:
     return int(sizes[np.argmax(counts)])
 
 
-def _regular_step(index: pd.Index[Any], where: str) -> Step:
+def regular_step(index: pd.Index[Any], where: str) -> Step:
+    """The one step of an index, or InputError; None where there are fewer than 3 rows."""
     if len(index) < 3:
         return None
     ticks = _ticks(index)

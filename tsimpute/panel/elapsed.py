@@ -41,9 +41,9 @@ class Clock:
             If the panel has no times.
         """
         _check_labels(panel)
-        gaps = np.concatenate([np.diff(_elapsed(times)) for times in panel.times])
+        gaps = np.concatenate([np.diff(elapsed(times)) for times in panel.times])
         step = float(np.median(gaps)) if len(gaps) else 1.0
-        return cls(step, _is_timed(panel.times[0]))
+        return cls(step, is_timed(panel.times[0]))
 
     def steps(self, panel: Panel) -> list[FloatArray]:
         """Distance (n_times_i,) of each row from the first of its series, in `step`.
@@ -54,13 +54,13 @@ class Clock:
             If the panel has no times, or of another kind.
         """
         _check_labels(panel)
-        if _is_timed(panel.times[0]) != self.in_seconds:
+        if is_timed(panel.times[0]) != self.in_seconds:
             expected = "timestamps or durations" if self.in_seconds else "numbers"
             raise InputError(
                 f"time='clock': {panel.name} has times of {panel.times[0].dtype}, expected "
                 f"{expected}, as in the training data"
             )
-        return [_snapped(_elapsed(times) / self.step) for times in panel.times]
+        return [_snapped(elapsed(times) / self.step) for times in panel.times]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, for a file."""
@@ -80,11 +80,12 @@ def _check_labels(panel: Panel) -> None:
         )
 
 
-def _is_timed(times: pd.Index[Any]) -> bool:
+def is_timed(times: pd.Index[Any]) -> bool:
+    """Whether labels are timestamps, periods or durations, and not numbers."""
     return isinstance(times, pd.DatetimeIndex | pd.PeriodIndex | pd.TimedeltaIndex)
 
 
-def _elapsed(times: pd.Index[Any]) -> FloatArray:
+def elapsed(times: pd.Index[Any]) -> FloatArray:
     """Seconds, or numbers, since the first row."""
     if isinstance(times, pd.PeriodIndex):
         times = times.to_timestamp()

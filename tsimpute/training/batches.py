@@ -121,13 +121,21 @@ class WindowSource:
         values, is_real = (np.concatenate(parts) for parts in zip(*cuts, strict=True))
         return Windows.from_arrays(values, is_real, self.side)
 
-    def epoch(self, batch_size: int, rng: np.random.Generator) -> Iterator[tuple[float, Windows]]:
-        """Every window once, in random order and batches, with the share of the epoch before it."""
+    def batches(self, batch_size: int, rng: np.random.Generator) -> list[list[tuple[int, int]]]:
+        """Places of every window of an epoch, in random order and batches."""
         places = self.places(rng)
         order = rng.permutation(len(places))
-        for first in range(0, len(places), batch_size):
-            rows = order[first : first + batch_size]
-            yield first / len(places), self.load([places[i] for i in rows])
+        return [
+            [places[i] for i in order[first : first + batch_size]]
+            for first in range(0, len(places), batch_size)
+        ]
+
+    def epoch(self, batch_size: int, rng: np.random.Generator) -> Iterator[tuple[float, Windows]]:
+        """Every window once, in random order and batches, with the share of the epoch before it."""
+        batches = self.batches(batch_size, rng)
+        n_windows = sum(map(len, batches))
+        for i, places in enumerate(batches):
+            yield i * batch_size / n_windows, self.load(places)
 
     def random_patterns(self, n: int, rng: np.random.Generator) -> Tensor:
         """Observed cells of n random windows (n, L, K); padding counts as observed."""

@@ -2,38 +2,27 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from tsimpute.diffusion.schedule import TimeGrid
-from tsimpute.errors import ModelFileError
 from tsimpute.training.history import EpochRecord
 from tsimpute.training.loop import Trainer
 from tsimpute.training.search import GuardedSearch
-
-CHECKPOINT_VERSION = 1
+from tsimpute.training.state_file import (
+    generator_states,
+    read_state,
+    restore_generators,
+    write_state,
+)
 
 
 def save_checkpoint(trainer: Trainer, path: str | Path) -> None:
     """Write the whole state of a run atomically, between two epochs."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            torch.save(_state(trainer), file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    write_state(_state(trainer), _settings(trainer), path)
 
 
 def restore_checkpoint(trainer: Trainer, path: str | Path) -> bool:
@@ -44,26 +33,10 @@ def restore_checkpoint(trainer: Trainer, path: str | Path) -> bool:
     ModelFileError
         If the file is not such a checkpoint, or belongs to a run with other settings.
     """
-    path = Path(path)
-    if not path.is_file():
-        return False
-    try:
-        state = torch.load(path, map_location=trainer.device, weights_only=True)
-    except Exception as error:
-        raise ModelFileError(f"{path} is not a readable checkpoint: {error}") from error
-    if not isinstance(state, dict) or state.get("version") != CHECKPOINT_VERSION:
-        raise ModelFileError(f"{path} is not a checkpoint of version {CHECKPOINT_VERSION}")
-    settings = _settings(trainer)
-    differing = [
-        name for name, value in settings.items() if state.get("settings", {}).get(name) != value
-    ]
-    if differing:
-        raise ModelFileError(
-            f"{path} belongs to a run with other settings ({', '.join(differing)}); pass the "
-            f"same ones, or another path"
-        )
-    _load_state(trainer, state)
-    return True
+    state = read_state(_settings(trainer), path, trainer.device)
+    if state is not None:
+        _load_state(trainer, state)
+    return state is not None
 
 
 def _settings(trainer: Trainer) -> dict[str, Any]:
@@ -81,8 +54,6 @@ def _settings(trainer: Trainer) -> dict[str, Any]:
 def _state(trainer: Trainer) -> dict[str, Any]:
     search = trainer.search
     state: dict[str, Any] = {
-        "version": CHECKPOINT_VERSION,
-        "settings": _settings(trainer),
         "network": trainer.network.state_dict(),
         "average": trainer.average.weights,
         "n_average": trainer.average.n_updates,
@@ -96,10 +67,7 @@ def _state(trainer: Trainer) -> dict[str, Any]:
         "seconds": trainer.seconds,
         "n_iterations": trainer.n_iterations,
         "next_measurement": trainer.next_measurement,
-        "generator": trainer.generator.get_state(),
-        "torch_rng": torch.get_rng_state(),
-        "cuda_rng": torch.cuda.get_rng_state() if trainer.device.type == "cuda" else None,
-        "rng": _plain(trainer.rng.bit_generator.state),
+        **generator_states(trainer),
     }
     if trainer.fixed_grid is not None:
         grid = trainer.fixed_grid
@@ -127,15 +95,4 @@ def _load_state(trainer: Trainer, state: dict[str, Any]) -> None:
     trainer.epochs_since_best = state["since_best"]
     trainer.seconds, trainer.n_iterations = state["seconds"], state["n_iterations"]
     trainer.next_measurement = state["next_measurement"]
-    trainer.generator.set_state(state["generator"].cpu())
-    torch.set_rng_state(state["torch_rng"].cpu())
-    if state["cuda_rng"] is not None and trainer.device.type == "cuda":
-        torch.cuda.set_rng_state(state["cuda_rng"].cpu())
-    trainer.rng.bit_generator.state = state["rng"]
-
-
-def _plain(state: Any) -> Any:
-    """Generator state in plain ints and strings; PCG64 holds numbers of 128 bits."""
-    if isinstance(state, dict):
-        return {key: _plain(value) for key, value in state.items()}
-    return state.item() if isinstance(state, np.generic) else state
+    restore_generators(trainer, state)

@@ -86,6 +86,15 @@ class TrainingConfig:
             f"one of {STRATEGIES}",
         )
 
+    def progress(self, epochs_done: float, seconds: float) -> float:
+        """Share of the run that is over, by epochs or by the clock, whichever is further."""
+        shares = [0.0]
+        if self.epochs is not None:
+            shares.append(epochs_done / self.epochs)
+        if self.time_budget_s is not None:
+            shares.append(seconds / self.time_budget_s)
+        return min(1.0, max(shares))
+
 
 def _check(holds: bool, name: str, got: object, expected: str) -> None:
     if not holds:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -37,10 +38,52 @@ class EpochRecord:
     n_undecided: int
     seconds: float
 
+    @property
+    def summary(self) -> str:
+        """A few words for the progress bar."""
+        return (
+            f"epoch {self.epoch + 1}, {self.phase}, loss {self.train_loss:.4f}, "
+            f"validation {self.validation_loss:.4f}, steps {self.expected_kept:.1f}"
+        )
 
-def history_frame(records: list[EpochRecord]) -> pd.DataFrame:
-    """One row an epoch."""
+
+@dataclass(frozen=True)
+class PretrainingRecord:
+    """One epoch of pre-training.
+
+    Attributes
+    ----------
+    train_loss : float
+        Mean squared error of the predicted noise over target cells.
+    visible_share : float
+        Share of the observed cells that the network was run on.
+    n_iterations : int
+        Since the start of the run.
+    seconds : float
+        Training time since the start of the run.
+    """
+
+    epoch: int
+    train_loss: float
+    learning_rate: float
+    visible_share: float
+    n_iterations: int
+    seconds: float
+
+    @property
+    def summary(self) -> str:
+        """A few words for the progress bar."""
+        return (
+            f"epoch {self.epoch + 1}, loss {self.train_loss:.4f}, visible {self.visible_share:.0%}"
+        )
+
+
+def history_frame(
+    records: Sequence[EpochRecord | PretrainingRecord],
+    kind: type[EpochRecord | PretrainingRecord] = EpochRecord,
+) -> pd.DataFrame:
+    """One row an epoch, with the columns of a kind of record."""
     import pandas as pd
 
     rows: list[dict[str, Any]] = [asdict(record) for record in records]
-    return pd.DataFrame(rows, columns=list(EpochRecord.__dataclass_fields__))
+    return pd.DataFrame(rows, columns=list(kind.__dataclass_fields__))

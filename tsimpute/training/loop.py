@@ -108,12 +108,7 @@ class Trainer:
     @property
     def progress(self) -> float:
         """Share of the run that is over, by epochs or by the clock, whichever is further."""
-        shares = [0.0]
-        if self.config.epochs is not None:
-            shares.append((len(self.records) + self._epoch_share) / self.config.epochs)
-        if self.config.time_budget_s is not None:
-            shares.append(self.seconds / self.config.time_budget_s)
-        return min(1.0, max(shares))
+        return self.config.progress(len(self.records) + self._epoch_share, self.seconds)
 
     @property
     def finished(self) -> bool:
