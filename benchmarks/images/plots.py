@@ -66,22 +66,21 @@ def draw_distances(rows: pd.DataFrame, path: Path) -> None:
     figure.savefig(path, dpi=110)
 
 
-def draw_samples(path: Path) -> None:
+def draw_samples(rows: pd.DataFrame, path: Path) -> None:
     """Sixteen real images, and sixteen of each way at a few numbers of steps."""
-    stored = {file.stem: np.load(file) for file in (FOLDER / "samples").glob("*.npy")}
-    ways = list(dict.fromkeys(name.rsplit("-", 1)[0] for name in sorted(stored)))
-    ways.sort(key=lambda way: list(COLOURS).index(way.split("-")[0]))
-    n_rows, n_columns = len(ways) + 1, len(LOOKED_AT)
-    figure = Figure(figsize=(3.1 * n_columns, 0.62 * n_rows + 0.4), layout="constrained")
-    axes = figure.subplots(n_rows, n_columns)
+    ways = list(rows[WAY].drop_duplicates().itertuples(index=False))
+    names = ["-".join(way) for kind in COLOURS for way in ways if way[0] == kind]
+    figure = Figure(figsize=(3.3 * len(LOOKED_AT), 0.45 * (len(names) + 1)), layout="constrained")
+    axes = figure.subplots(len(names) + 1, len(LOOKED_AT))
     for ax in axes.flat:
         ax.axis("off")
     real, _ = images()
     _show(axes[0, 0], real[:: len(real) // 16][:16, 0].numpy(), "real")
-    for row, way in enumerate(ways, start=1):
+    for row, name in enumerate(names, start=1):
         for column, steps in enumerate(LOOKED_AT):
-            if f"{way}-{steps}" in stored:
-                _show(axes[row, column], stored[f"{way}-{steps}"], f"{way}, {steps} steps")
+            file = FOLDER / "samples" / f"{name}-{steps}.npy"
+            if file.exists():
+                _show(axes[row, column], np.load(file), f"{name}, {steps} steps")
     figure.savefig(path, dpi=110)
 
 
@@ -115,7 +114,7 @@ def main() -> None:
     rows = read_rows(FILE)
     write_markdown(rows, RESULTS / "images.md")
     draw_distances(rows, RESULTS / "images.png")
-    draw_samples(RESULTS / "images_samples.png")
+    draw_samples(rows, RESULTS / "images_samples.png")
     draw_keep_prob(RESULTS / "images_keep_prob.png")
 
 
