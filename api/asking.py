@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from api import cost
 from api.batching import Job, Result
 from api.errors import ClientGone, ServiceError, invalid
+from api.frames import in_sent_order, to_frame
 from api.registry import Loaded
 from api.schemas import Options, check_options
 from api.service import Service
-from api.tables import Table, check_table, in_sent_order, method_error, to_frame
+from api.tables import Table, check_table, method_error
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +69,7 @@ async def ask(service: Service, request: Request, table: Table, options: Options
     facts.update(model=model.name, version=model.version)
     if options.method not in model.methods:
         raise method_error()
+    table = table.read_in(options.time_zone)
     check_table(table, model, settings)
     asked = tuple(options.quantiles or settings.quantiles)
     job = await _job(service, request, table, options, model, asked)

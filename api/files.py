@@ -17,10 +17,12 @@ from pyarrow import csv
 from api.asking import Answer
 from api.errors import ServiceError, invalid
 from api.settings import Settings
-from api.tables import Table, check_size, parse_times
+from api.tables import Table, check_size, understood
+from api.times import BadTimeError, Times, checked_numbers
 from tsimpute.files import level_suffix
+from tsimpute.files.tables import SERIES_NAMES, TIME_NAMES
 
-INDEX_NAMES = ("time", "timestamp", "series")
+INDEX_NAMES = (*TIME_NAMES, *SERIES_NAMES)
 EXPANDED = 16  # a Parquet file may be this many times the limit of the body once unpacked
 KIND_OF_TYPE = {
     "text/csv": "csv",
@@ -123,9 +125,15 @@ def _read_parquet(data: bytes, settings: Settings) -> pd.DataFrame:
     if unpacked > EXPANDED * settings.max_body_bytes:
         raise invalid(("body", "file"), "too_large", "the file is too large once unpacked")
     frame: pd.DataFrame = file.read(use_threads=False).to_pandas()
-    if not isinstance(frame.index, pd.RangeIndex):
-        frame = frame.reset_index()
-    return frame
+    return frame if isinstance(frame.index, pd.RangeIndex) else _with_index_columns(frame)
+
+
+def _with_index_columns(frame: pd.DataFrame) -> pd.DataFrame:
+    """The index as leading columns; levels without a name get the usual ones."""
+    usual = ["time"] if frame.index.nlevels == 1 else ["series", "time"]
+    usual += ["time"] * (frame.index.nlevels - len(usual))
+    names = [own or other for own, other in zip(frame.index.names, usual, strict=True)]
+    return frame.reset_index(names=names)
 
 
 def _leading(names: Iterable[Any]) -> list[Any]:
@@ -140,8 +148,7 @@ def _table(frame: pd.DataFrame, settings: Settings) -> Table:
         raise invalid(("body", "file"), "empty", "expected a header and at least one row")
     check_size(len(frame), len(features.columns), settings)
     columns = [_numbers(features.iloc[:, k], k) for k in range(features.shape[1])]
-    names = {str(name).lower(): frame[name] for name in leading}
-    stamps, ids = names.get("timestamp", names.get("time")), names.get("series")
+    stamps, ids = (_the_column(frame, leading, names) for names in (TIME_NAMES, SERIES_NAMES))
     for label, column in (("timestamps", stamps), ("series", ids)):
         if column is not None and column.isna().any():
             raise invalid(("body", label), "missing", "expected an entry in every row")
@@ -154,17 +161,34 @@ def _table(frame: pd.DataFrame, settings: Settings) -> Table:
     )
 
 
-def _times(stamps: pd.Series[Any]) -> pd.Index[Any]:
-    if pd.api.types.is_datetime64_any_dtype(stamps.dtype):
-        return pd.DatetimeIndex(stamps)
-    if pd.api.types.is_numeric_dtype(stamps.dtype):
-        numbers: pd.Index[Any] = pd.Index(stamps.to_numpy())
-        return numbers
-    texts = stamps.astype(str).tolist()
+def _the_column(
+    frame: pd.DataFrame, leading: Iterable[Any], names: Iterable[str]
+) -> pd.Series[Any] | None:
+    """The one leading column of these names."""
+    found = [name for name in leading if str(name).lower() in names]
+    if len(found) > 1:
+        raise invalid(("body", "file"), "columns", "expected one column of times, one of series")
+    return frame[found[0]] if found else None
+
+
+def _times(stamps: pd.Series[Any]) -> Times:
+    """Times of a column: as they are, if they have a type, else as their text says."""
+    is_text = pd.api.types.is_string_dtype(stamps.dtype) or stamps.dtype == object
+    if not is_text:
+        index: Times = pd.Index(stamps)
+        return _finite(index) if pd.api.types.is_numeric_dtype(stamps.dtype) else index
+    texts = [str(stamp) for stamp in stamps]
     try:
-        return pd.Index([int(text) for text in texts])  # rows that are counted
+        return _finite(pd.Index(pd.to_numeric(pd.Series(texts))))
     except ValueError:
-        return parse_times(texts)
+        return understood(texts)
+
+
+def _finite(numbers: Times) -> Times:
+    try:
+        return checked_numbers(numbers)
+    except BadTimeError as error:
+        raise invalid(("body", "timestamps", error.row), "timestamp", error.message) from None
 
 
 def _numbers(column: pd.Series[Any], place: int) -> np.ndarray[Any, np.dtype[np.float64]]:

@@ -21,6 +21,7 @@ from api.errors import ServiceError
 from api.settings import Settings
 from tsimpute import EDDPMImputer
 from tsimpute.model import FittedModel
+from tsimpute.panel.refusal import Refusal
 
 NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
 
@@ -71,10 +72,16 @@ class Loaded:
         return () if side is None else tuple(self.features[place] for place in side.places)
 
     @property
-    def needs_times(self) -> bool:
-        """Whether the answer depends on the timestamps."""
-        side = self.imputers[0].model_.side
-        return side is not None and side.needs_times
+    def times_needed(self) -> str | None:
+        """What kind of times the answer depends on; see `api.times.check_kind`."""
+        imputer = self.imputers[0]
+        side = imputer.model_.side
+        if side is not None and side.calendar:
+            return "timestamps"
+        if side is not None and side.clock is not None:
+            return "timestamps or durations" if side.clock.in_seconds else "numbers"
+        max_gap = Refusal.read(imputer.max_gap, imputer.min_observed).max_gap
+        return "timestamps or durations" if isinstance(max_gap, pd.Timedelta) else None
 
     @property
     def labels(self) -> list[Any]:

@@ -14,6 +14,7 @@ Cell = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 Row = Annotated[list[Cell | None], Field(fail_fast=True)]
 Name = Annotated[str, Field(strict=True, min_length=1, max_length=256)]
 Label = Annotated[str, Field(strict=True, max_length=256)] | Annotated[int, Field(strict=True)]
+Stamp = Annotated[str, Field(strict=True, max_length=64)] | Cell
 Level = Annotated[float, Field(strict=True, gt=0, lt=1)]
 Parsed = TypeVar("Parsed", bound=BaseModel)
 MAX_SEED = 2**32 - 1
@@ -32,6 +33,7 @@ class Options(BaseModel):
     seed: Annotated[int, Field(strict=True, ge=0, le=MAX_SEED)] = 0
     method: Literal["samples", "head"] = "samples"
     deadline_s: Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)] | None = None
+    time_zone: Name | None = None
 
 
 class Record(BaseModel):
@@ -39,7 +41,7 @@ class Record(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    timestamp: Annotated[str, Field(strict=True, max_length=64)]
+    timestamp: Stamp
     feature: Name
     value: Cell | None = None
     series: Label | None = None
@@ -50,10 +52,7 @@ class ImputeRequest(Options):
 
     columns: Annotated[list[Name], Field(min_length=1, fail_fast=True)] | None = None
     rows: Annotated[list[Row], Field(min_length=1, fail_fast=True)] | None = None
-    timestamps: (
-        Annotated[list[Annotated[str, Field(strict=True, max_length=64)]], Field(fail_fast=True)]
-        | None
-    ) = None
+    timestamps: Annotated[list[Stamp], Field(fail_fast=True)] | None = None
     series: Annotated[list[Label], Field(fail_fast=True)] | None = None
     records: Annotated[list[Record], Field(min_length=1, fail_fast=True)] | None = None
 

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeAlias
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from api.errors import ServiceError, invalid
+from api.errors import Location, ServiceError, invalid
 from api.registry import Loaded
 from api.schemas import ImputeRequest, Record, too_many_cells
 from api.settings import Settings
-from tsimpute.errors import TsimputeError
-from tsimpute.panel.core import Panel
-from tsimpute.panel.refusal import Refusal
+from api.times import BadTimeError, Times, check_kind, in_zone, parse_times
 
 FloatArray = NDArray[np.float64]
-Times: TypeAlias = "pd.Index[Any]"
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,24 +29,37 @@ class Table:
         Features as they were sent.
     values : ndarray of float64, shape (n_rows, n_features)
         NaN where missing.
-    timestamps : list or None
+    timestamps : list of str or float, or None
         As they were sent, one a row.
     series : list or None
         Series ids as they were sent, one a row.
     times : Index or None
         The timestamps, understood.
+    records : list of int or None
+        Of the long form: a record of each row.
     """
 
     columns: tuple[str, ...]
     values: FloatArray
-    timestamps: list[str] | None = None
+    timestamps: list[Any] | None = None
     series: list[Any] | None = None
     times: Times | None = None
+    records: list[int] | None = None
 
     @property
     def n_series(self) -> int:
         """Number of series."""
         return 1 if self.series is None else len(set(self.series))
+
+    def time_place(self, row: int) -> Location:
+        """Where the time of a row was sent."""
+        if self.records is None:
+            return ("body", "timestamps", row)
+        return ("body", "records", self.records[row], "timestamp")
+
+    def read_in(self, zone: str | None) -> Table:
+        """The same with its times in a time zone."""
+        return self if zone is None else replace(self, times=in_zone(self.times, zone))
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -82,8 +92,22 @@ def read_table(body: ImputeRequest, settings: Settings) -> Table:
         if labels is not None and len(labels) != n:
             raise invalid(("body", name), "length", f"expected {n} entries, one a row")
     values = np.array(body.rows, dtype=np.float64).reshape(n, k)
-    times = None if body.timestamps is None else parse_times(body.timestamps)
+    times = None if body.timestamps is None else understood(body.timestamps)
     return Table(tuple(body.columns), values, body.timestamps, body.series, times)
+
+
+def understood(stamps: Sequence[Any]) -> Times:
+    """Times of the rows of a table.
+
+    Raises
+    ------
+    ServiceError
+        422, naming the row.
+    """
+    try:
+        return parse_times(stamps)
+    except BadTimeError as error:
+        raise invalid(("body", "timestamps", error.row), "timestamp", error.message) from None
 
 
 def _from_records(records: Sequence[Record], settings: Settings) -> Table:
@@ -92,9 +116,7 @@ def _from_records(records: Sequence[Record], settings: Settings) -> Table:
     if any((record.series is not None) != with_series for record in records):
         raise invalid(("body", "records"), "series", "expected a series in every record or none")
     columns = list(dict.fromkeys(record.feature for record in records))
-    stamps = sorted({record.timestamp for record in records})
-    parsed = parse_times(stamps)
-    at = dict(zip(stamps, parsed, strict=True))
+    at = _times_of(records)
     ids = list(dict.fromkeys(record.series for record in records))
     rank = {label: i for i, label in enumerate(ids)}
     keys = sorted({(rank[r.series], at[r.timestamp], r.timestamp) for r in records})
@@ -102,38 +124,33 @@ def _from_records(records: Sequence[Record], settings: Settings) -> Table:
     place = {(i, stamp): row for row, (i, _, stamp) in enumerate(keys)}
     column = {name: k for k, name in enumerate(columns)}
     values = np.full((len(keys), len(columns)), np.nan)
-    seen = np.zeros(values.shape, dtype=np.bool_)
+    given_by = np.full(values.shape, -1)
     for i, record in enumerate(records):
         cell = place[rank[record.series], record.timestamp], column[record.feature]
-        if seen[cell]:
+        if given_by[cell] >= 0:
             raise invalid(("body", "records", i), "duplicate", "this cell was given before")
-        seen[cell] = True
+        given_by[cell] = i
         values[cell] = np.nan if record.value is None else record.value
     return Table(
         tuple(columns),
         values,
         [stamp for _, _, stamp in keys],
         [ids[i] for i, _, _ in keys] if with_series else None,
-        pd.DatetimeIndex([time for _, time, _ in keys]),
+        pd.Index([time for _, time, _ in keys]),
+        given_by.max(axis=1).tolist(),
     )
 
 
-def parse_times(timestamps: Sequence[str]) -> pd.DatetimeIndex:
-    """ISO 8601 times, in UTC where they have an offset.
-
-    Raises
-    ------
-    ServiceError
-        422, naming the first that is none.
-    """
+def _times_of(records: Sequence[Record]) -> dict[Any, Any]:
+    """What each timestamp of the records means."""
+    stamps = list(dict.fromkeys(record.timestamp for record in records))
     try:
-        return pd.DatetimeIndex(pd.to_datetime(list(timestamps), format="ISO8601", utc=True))
-    except (ValueError, OverflowError, TypeError):
-        pass
-    parsed = pd.to_datetime(list(timestamps), format="ISO8601", utc=True, errors="coerce")
-    wrong = np.flatnonzero(parsed.isna())
-    where: tuple[str | int, ...] = ("body", "timestamps", int(wrong[0]) if len(wrong) else 0)
-    raise invalid(where, "timestamp", "expected ISO 8601 times, such as 2026-01-31T12:00:00Z")
+        return dict(zip(stamps, parse_times(stamps), strict=True))
+    except BadTimeError as error:
+        wrong = stamps[error.row]
+        first = next(i for i, record in enumerate(records) if record.timestamp == wrong)
+        where = ("body", "records", first, "timestamp")
+        raise invalid(where, "timestamp", error.message) from None
 
 
 def check_size(n_rows: int, n_columns: int, settings: Settings) -> None:
@@ -179,9 +196,7 @@ def check_table(table: Table, model: Loaded, settings: Settings) -> None:
 
 def _check_side(table: Table, model: Loaded) -> None:
     """What conditions the model must be there in every row."""
-    if model.needs_times and table.times is None:
-        expected = "expected timestamps: this model reads the calendar from them"
-        raise invalid(("body", "timestamps"), "missing", expected)
+    check_kind(table.times, model.times_needed)
     for name in model.exogenous:
         column = table.columns.index(name)
         holes = np.flatnonzero(np.isnan(table.values[:, column]))
@@ -192,67 +207,12 @@ def _check_side(table: Table, model: Loaded) -> None:
 
 
 def _longest(series: Sequence[Hashable]) -> int:
-    codes, _ = pd.factorize(np.array(series, dtype=object))
-    return int(np.bincount(codes).max())
+    return int(np.bincount(codes_of(series)).max())
 
 
-def to_frame(table: Table, model: Loaded) -> tuple[pd.DataFrame, int]:
-    """The frame that the imputer is asked about, and its windows that hold a missing cell.
-
-    Raises
-    ------
-    ServiceError
-        422 if the times are not regular, or absent and the model limits gaps in time.
-    """
-    order = [table.columns.index(name) for name in model.features]
-    times = table.times if table.times is not None else _counted(table)
-    index = times
-    if table.series is not None:
-        codes, _ = pd.factorize(np.array(table.series, dtype=object))
-        index = pd.MultiIndex.from_arrays([codes, times])
-    frame = pd.DataFrame(table.values[:, order], index=index, columns=model.labels)
-    try:
-        panel = model.imputers[0].model_.read(frame)
-    except TsimputeError:  # its message holds times of the request
-        raise invalid(
-            ("body", "timestamps"),
-            "irregular",
-            "expected increasing, unique times at one regular step within each series; add the "
-            "rows that are missing, with null cells",
-        ) from None
-    _check_refusal(panel, model)
-    return frame, _hole_windows(panel.values, model)
-
-
-def _check_refusal(panel: Panel, model: Loaded) -> None:
-    imputer = model.imputers[0]
-    try:
-        Refusal.read(imputer.max_gap, imputer.min_observed).check(panel, model.window_steps)
-    except TsimputeError:
-        message = "this model leaves gaps open that last too long; expected times"
-        raise invalid(("body", "timestamps"), "needed", message) from None
-
-
-def _counted(table: Table) -> Times:
-    """Rows of each series, counted from 0."""
-    if table.series is None:
-        return pd.RangeIndex(len(table.values))
-    codes, _ = pd.factorize(np.array(table.series, dtype=object))
-    return pd.Index(pd.Series(codes).groupby(codes).cumcount().to_numpy())
-
-
-def _hole_windows(series: Sequence[FloatArray], model: Loaded) -> int:
-    from tsimpute.placing import hole_windows
-
-    imputer = model.imputers[0]
-    fitted, overlap = imputer.model_, imputer.overlap
-    return len(hole_windows(fitted, list(series), overlap, mode=imputer.mode))
-
-
-def in_sent_order(quantiles: FloatArray, table: Table, model: Loaded) -> FloatArray:
-    """Quantiles (n_levels, n_rows, n_features) with the columns as they were sent."""
-    back = [model.features.index(name) for name in table.columns]
-    return np.ascontiguousarray(quantiles[:, :, back])
+def codes_of(series: Sequence[Hashable]) -> NDArray[np.int64]:
+    """Number of the series of each row, in order of appearance."""
+    return pd.factorize(np.array(series, dtype=object))[0]
 
 
 def method_error() -> ServiceError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import math
 import time
@@ -9,8 +10,10 @@ import urllib.error
 import urllib.request
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from tsimpute.errors import InputError, TsimputeError
@@ -97,7 +100,8 @@ class ImputeClient:
         Parameters
         ----------
         X : DataFrame, array, DataArray or Dataset
-            As for :meth:`EDDPMImputer.transform`; NaN is missing.
+            As for :meth:`EDDPMImputer.transform`; NaN is missing. Times are sent where there are
+            any, with their time zone; whether they must be regular, the model decides.
         n_samples : int, optional
             Samples behind the median; default: the service's.
         seed : int, default=0
@@ -119,7 +123,7 @@ class ImputeClient:
         OSError
             If it cannot be reached, or a timeout passes.
         """
-        panel = read_panel(X)
+        panel = read_panel(X, regular=False)
         answer = self._ask(panel, None, n_samples, seed, method)
         return panel.fill(_split(np.array(answer["median"], dtype=np.float64), panel))
 
@@ -152,7 +156,7 @@ class ImputeClient:
         InputError, ServiceRefusal, OSError
             As in `impute`.
         """
-        panel, levels = read_panel(X), [float(level) for level in quantiles]
+        panel, levels = read_panel(X, regular=False), [float(level) for level in quantiles]
         answer = self._ask(panel, levels, n_samples, seed, method)
         values = np.array([answer["values"][str(x)] for x in levels], dtype=np.float64)
         parts = [_split(value, panel) for value in values]
@@ -180,6 +184,8 @@ class ImputeClient:
         body |= {"columns": [str(name) for name in columns], "rows": _rows(panel), "seed": seed}
         if panel.n_series > 1:
             body["series"] = [i for i, part in enumerate(panel.values) for _ in part]
+        if panel.source.layout.has_time_labels:
+            body |= _times(panel)
         return self._send("/impute", json.dumps(body, allow_nan=False).encode())
 
     def _features(self) -> list[str]:
@@ -214,6 +220,39 @@ def _rows(panel: Panel) -> list[list[float | None]]:
     cells[np.isnan(values)] = None
     rows: list[list[float | None]] = cells.tolist()
     return rows
+
+
+def _times(panel: Panel) -> dict[str, Any]:
+    """Times of all rows, and the zone that they are in."""
+    sent: dict[str, Any] = {
+        "timestamps": [stamp for part in panel.times for stamp in _stamps(part)]
+    }
+    zone = getattr(panel.times[0], "tz", None)
+    if zone is not None and _is_known(str(zone)):
+        sent["time_zone"] = str(zone)
+    elif zone is not None and not isinstance(zone, datetime.timezone):
+        raise InputError(
+            f"{panel.name} has times in {zone!r}, which has no name that could be sent; use for "
+            f"example df.tz_convert('Europe/Berlin')"
+        )
+    return sent
+
+
+def _stamps(times: pd.Index[Any]) -> list[str] | list[float]:
+    """ISO 8601 times or durations, of periods the start; or numbers."""
+    if isinstance(times, pd.PeriodIndex):
+        times = times.to_timestamp()
+    if isinstance(times, pd.DatetimeIndex | pd.TimedeltaIndex):
+        return [time.isoformat() for time in times]
+    numbers: list[float] = times.to_numpy(dtype=np.float64).tolist()
+    return numbers
+
+
+def _is_known(zone: str) -> bool:
+    try:
+        return bool(ZoneInfo(zone).key)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return False
 
 
 def _split(values: FloatArray, panel: Panel) -> list[FloatArray]:

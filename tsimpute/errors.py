@@ -11,6 +11,22 @@ class InputError(TsimputeError, ValueError):
     """Data or a parameter cannot be used; the message names the column, row or parameter."""
 
 
+class TimeIndexError(InputError):
+    """Times that cannot be used; the message names the row.
+
+    Attributes
+    ----------
+    kind : {"missing", "duplicate", "order", "step"}
+        What is wrong with it.
+    row, series : int
+        Row of its series, and place of that series in the data, counted from 0.
+    """
+
+    def __init__(self, message: str, kind: str, row: int, series: int = 0) -> None:
+        super().__init__(message)
+        self.kind, self.row, self.series = kind, row, series
+
+
 class InputTypeError(TsimputeError, TypeError):
     """Data of a kind that no imputation can be made from, for example text columns."""
 

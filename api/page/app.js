@@ -4,7 +4,7 @@ const TABLE_PAGE = 25; // rows of the table at once
 const RETRIES = 3; // of a busy server, before the reader is asked
 const MAX_BYTES = 16 * 1024 * 1024; // what the server accepts, unless the model's limits say otherwise
 const BANDS = [[0.05, 0.95], [0.25, 0.75]];
-const INDEX_NAMES = ["time", "timestamp", "series"];
+const INDEX_NAMES = ["time", "timestamp", "date", "datetime", "", "series"];
 const METHODS = { samples: "samples of the pruned sampler", head: "marginal head (fast)" };
 const LEVELS = [0.05, 0.25, 0.5, 0.75, 0.95];
 const INK = { soft: "#51606e", line: "#d5dce3", accent: "#175a86", gap: "#a8470b", band: ["rgba(214,120,40,0.18)", "rgba(214,120,40,0.38)"] };
@@ -40,6 +40,7 @@ function place(location) {
   const names = (state.rows[0] ?? []).filter((name) => !INDEX_NAMES.includes(name.toLowerCase()));
   const column = (at) => `column ${names[at] ?? at + 1}`;
   if (parts[0] === "column") return column(parts[1]);
+  if (parts[0] === "timestamps" && parts.length > 1) return `row ${parts[1] + 1}, time`;
   if (parts[0] !== "rows" || parts.length < 2) return parts.join(" ");
   return [`row ${parts[1] + 1}`, ...parts.slice(2).map(column)].join(", ");
 }

@@ -32,6 +32,7 @@ _FORM = {
         "seed": {"type": "integer", "minimum": 0},
         "method": {"type": "string", "enum": ["samples", "head"]},
         "deadline_s": {"type": "number", "exclusiveMinimum": 0},
+        "time_zone": {"type": "string", "description": "in which timestamps are read"},
     },
 }
 _ANY_NUMBERS = {"type": "array", "items": {"type": "array", "items": {"type": "number"}}}

@@ -40,6 +40,7 @@ def describe(model: Loaded, settings: Settings) -> dict[str, Any]:
         "n_samples": settings.n_samples,
         "quantiles": list(settings.quantiles),
         "methods": list(model.methods),
+        "times_needed": model.times_needed,
         "limits": {
             "body_bytes": settings.max_body_bytes,
             "cells": settings.max_cells,

@@ -1,9 +1,10 @@
 """Open Inference Protocol, version 2, over HTTP and JSON: a thin adapter of /impute.
 
 Inputs: `values` FP64 or FP32 of shape (time, feature) or (series, time, feature) with null where
-missing, or with any number there and `observed_mask` BOOL of the same shape; `quantiles` FP64.
-Parameters: `n_samples`, `seed`, `method`, `deadline_s`. Outputs: `median` of the shape of
-`values`, `quantiles` with the levels in front, and `levels`.
+missing, or with any number there and `observed_mask` BOOL of the same shape; `quantiles` FP64;
+`timestamps` of shape (time,) or (series, time), BYTES (ISO 8601 times or durations) or FP64.
+Parameters: `n_samples`, `seed`, `method`, `deadline_s`, `time_zone`. Outputs: `median` of the
+shape of `values`, `quantiles` with the levels in front, and `levels`.
 """
 
 from __future__ import annotations
@@ -23,14 +24,14 @@ from api.auth import need_key
 from api.errors import ServiceError, from_validation, invalid
 from api.registry import Loaded
 from api.routes.impute import REFUSALS
-from api.schemas import Cell, Name, Options, parse_json
+from api.schemas import Cell, Name, Options, Stamp, parse_json
 from api.service import Service
-from api.tables import Table, check_size
+from api.tables import Table, check_size, understood
 
 router = APIRouter(prefix="/v2", tags=["open inference protocol"])
 protected = [Depends(need_key)]
 KINDS = ("FP64", "FP32")
-OPTIONS = ("n_samples", "seed", "method", "deadline_s")
+OPTIONS = ("n_samples", "seed", "method", "deadline_s", "time_zone")
 
 
 class InputTensor(BaseModel):
@@ -42,7 +43,7 @@ class InputTensor(BaseModel):
     shape: Annotated[
         list[Annotated[int, Field(strict=True, ge=1)]], Field(min_length=1, max_length=3)
     ]
-    datatype: Literal["FP64", "FP32", "BOOL"]
+    datatype: Literal["FP64", "FP32", "BOOL", "BYTES"]
     data: list[Any]
 
 
@@ -61,7 +62,7 @@ class InferRequest(BaseModel):
 
     id: Annotated[str, Field(strict=True, max_length=128)] | None = None
     parameters: dict[str, Any] = {}
-    inputs: Annotated[list[InputTensor], Field(min_length=1, max_length=3)]
+    inputs: Annotated[list[InputTensor], Field(min_length=1, max_length=4)]
     outputs: list[OutputName] | None = None
 
 
@@ -69,6 +70,12 @@ class CellList(BaseModel):
     """Numbers of a tensor, flat."""
 
     data: list[Cell | None]
+
+
+class StampList(BaseModel):
+    """Times of a tensor, flat."""
+
+    data: Annotated[list[Stamp], Field(fail_fast=True)]
 
 
 @router.get("")
@@ -93,6 +100,7 @@ async def metadata(request: Request, name: str, version: str | None = None) -> d
             values,
             {"name": "observed_mask", "datatype": "BOOL", "shape": [-1, -1, k]},
             {"name": "quantiles", "datatype": "FP64", "shape": [-1]},
+            {"name": "timestamps", "datatype": "BYTES", "shape": [-1, -1]},
         ],
         "outputs": [
             {"name": "median", "datatype": "FP64", "shape": [-1, -1, k]},
@@ -145,7 +153,8 @@ async def infer(request: Request, name: str, version: str | None = None) -> Resp
         tensors = {tensor.name: tensor for tensor in body.inputs}
         options = _options(body, tensors, model)
         shape, values = await asyncio.to_thread(_values, tensors, model, service)
-        answer = await ask(service, request, _table(values, shape, model), options)
+        table = await asyncio.to_thread(_table, values, shape, model, tensors.get("timestamps"))
+        answer = await ask(service, request, table, options)
         content = await asyncio.to_thread(_encoded, answer, body, shape)
         return Response(content, media_type="application/json")
 
@@ -193,17 +202,33 @@ def _flat(tensor: InputTensor) -> list[Any]:
             cells = [cell for part in cells for cell in part]
     if len(cells) != int(np.prod(tensor.shape, dtype=object)):
         message = "expected as many cells as the shape says"
-        raise invalid(
-            ("inputs", tensor.name if tensor.name in ("values",) else "mask"), "shape", message
-        )
+        name = tensor.name if tensor.name in ("values", "timestamps") else "mask"
+        raise invalid(("inputs", name), "shape", message)
     return cells
 
 
-def _table(values: NDArray[np.float64], shape: list[int], model: Loaded) -> Table:
+def _table(
+    values: NDArray[np.float64], shape: list[int], model: Loaded, stamps: InputTensor | None
+) -> Table:
     n_series = shape[0] if len(shape) == 3 else 1
     n_times = shape[-2]
     series = [i for i in range(n_series) for _ in range(n_times)] if n_series > 1 else None
-    return Table(model.features, values, series=series)
+    if stamps is None:
+        return Table(model.features, values, series=series)
+    each = _stamps(stamps, n_series, n_times)
+    return Table(model.features, values, each, series, understood(each))
+
+
+def _stamps(tensor: InputTensor, n_series: int, n_times: int) -> list[Any]:
+    """A time for each row; of a single axis the same for each series."""
+    if tensor.shape not in ([n_times], [n_series, n_times]):
+        message = "expected (time,) or (series, time), as values has them"
+        raise invalid(("inputs", "timestamps", "shape"), "shape", message)
+    try:
+        stamps = StampList(data=_flat(tensor)).data
+    except ValidationError as error:
+        raise from_validation(error, ("inputs", "timestamps")) from None
+    return stamps * (n_series if len(tensor.shape) == 1 else 1)
 
 
 def _encoded(answer: Answer, body: InferRequest, shape: list[int]) -> bytes:

@@ -64,8 +64,8 @@ def wide(row: str, rest: str = "") -> bytes:
         ),
         (
             wide("[1,2,3]", ',"timestamps":["2026-01-02","2026-01-01"]'),
-            ["body", "timestamps"],
-            "irregular",
+            ["body", "timestamps", 1],
+            "order",
         ),
         (wide("[1,2,3]", ',"unheard_of":1'), ["body"], "extra_forbidden"),
         (b'{"columns":["a","b"],"rows":[[1,2]]}', ["body", "columns"], "features"),

@@ -61,6 +61,23 @@ def test_refused_cells_are_null_and_not_among_the_imputed(tmp_path: Path, start:
     assert int(client.predict_quantiles(frame, n_samples=2).isnull().sum()) == 15
 
 
+def test_a_forecast_that_reaches_too_far_is_422_and_harms_no_other(
+    tmp_path: Path, start: Starter
+) -> None:
+    make_imputer(mode="forecast").fit(series(60)).save(tmp_path / "models" / "ahead" / "1")
+    server = start(tmp_path / "models")
+    frame = series(30)
+    for n_empty, status in ((12, 422), (11, 200)):
+        frame.iloc[-n_empty:] = np.nan
+        answer = server.impute(body(frame, n_samples=2))
+        assert answer.status_code == status, answer.text
+        frame = series(30)
+    assert (
+        "a reading in one of the last 12 rows"
+        in server.impute(body(frame.where(frame.index < 5))).text
+    )
+
+
 @pytest.mark.parametrize(("rules", "may"), [({}, False), ({"max_gap": 3}, True)])
 def test_only_a_model_that_may_refuse_may_answer_nan(rules: dict[str, Any], may: bool) -> None:
     imputer = make_imputer(**rules)

@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from pandas.tseries.frequencies import to_offset
 
-from tsimpute.errors import InputError
+from tsimpute.errors import InputError, TimeIndexError
 
 # A fixed step in ticks of the index, the name of a calendar frequency, or None (too few rows).
 Step = float | str | None
@@ -44,13 +44,21 @@ def check_times(
     for i, index in enumerate(times):
         if index is not previous:  # arrays share one index among all series
             where = name if series_ids is None else f"{name}, series {series_ids[i]!r}"
-            _check_kind(index, where)
-            _check_order(index, where)
-            step = regular_step(index, where) if regular else None
+            try:
+                step = _checked_step(index, where, regular)
+            except TimeIndexError as error:
+                error.series = i
+                raise
         previous = index
         steps.append(step)
     if series_ids is not None:
         _check_same_step(times, steps, series_ids, name)
+
+
+def _checked_step(index: pd.Index[Any], where: str, regular: bool) -> Step:
+    _check_kind(index, where)
+    _check_order(index, where)
+    return regular_step(index, where) if regular else None
 
 
 def _check_kind(index: pd.Index[Any], where: str) -> None:
@@ -64,26 +72,33 @@ def _check_kind(index: pd.Index[Any], where: str) -> None:
             f"datetimes, periods, timedeltas or numbers; convert it, for example "
             f"df.index = pd.to_datetime(df.index)"
         )
-    if index.hasnans:
-        row = int(np.flatnonzero(index.isna())[0])
-        raise InputError(
-            f"{where}: the time of row {row} is missing (NaT or NaN), expected a time in every "
-            f"row; drop the row or repair its time"
+    missing = index.isna() if timed else ~np.isfinite(index.to_numpy(np.float64, na_value=np.nan))
+    if missing.any():
+        row = int(np.flatnonzero(missing)[0])
+        raise TimeIndexError(
+            f"{where}: the time of row {row} is missing (NaT, NaN or infinite), expected a time in "
+            f"every row; drop the row or repair its time",
+            "missing",
+            row,
         )
 
 
 def _check_order(index: pd.Index[Any], where: str) -> None:
     if not index.is_unique:
-        label = index[int(np.flatnonzero(index.duplicated())[0])]
-        raise InputError(
-            f"{where}: duplicate time {str(label)!r}, expected each time once; keep one row of "
-            f"each, for example df[~df.index.duplicated()]"
+        row = int(np.flatnonzero(index.duplicated())[0])
+        raise TimeIndexError(
+            f"{where}: duplicate time {str(index[row])!r}, expected each time once; keep one row "
+            f"of each, for example df[~df.index.duplicated()]",
+            "duplicate",
+            row,
         )
     if not index.is_monotonic_increasing:
         row = int(np.flatnonzero(np.diff(_ticks(index)) < 0)[0]) + 1
-        raise InputError(
+        raise TimeIndexError(
             f"{where}: times are not sorted: {str(index[row])!r} comes after "
-            f"{str(index[row - 1])!r}, expected increasing times; use df.sort_index()"
+            f"{str(index[row - 1])!r}, expected increasing times; use df.sort_index()",
+            "order",
+            row,
         )
 
 
@@ -124,7 +139,7 @@ def regular_step(index: pd.Index[Any], where: str) -> Step:
         calendar = _calendar(index)
         if calendar is not None:
             return calendar
-    raise InputError(_irregular_message(index, fits, where))
+    raise _irregular(index, fits, where)
 
 
 def _calendar(index: pd.DatetimeIndex) -> str | None:
@@ -136,7 +151,7 @@ def _calendar(index: pd.DatetimeIndex) -> str | None:
     return None if inferred is None else str(getattr(inferred, "freqstr", inferred))
 
 
-def _irregular_message(index: pd.Index[Any], fits: NDArray[np.bool_], where: str) -> str:
+def _irregular(index: pd.Index[Any], fits: NDArray[np.bool_], where: str) -> TimeIndexError:
     calendar = _calendar_guess(index)
     if calendar is not None:
         planned = pd.date_range(index[0], periods=len(index), freq=calendar)
@@ -146,11 +161,12 @@ def _irregular_message(index: pd.Index[Any], fits: NDArray[np.bool_], where: str
         row, usual = int(np.argmin(fits)) + 1, int(np.argmax(fits))
         expected, advice = str(index[usual + 1] - index[usual]), _advice(index, usual)
     gap = index[row] - index[row - 1]
-    return (
+    message = (
         f"{where}: irregular time steps: row {str(index[row])!r} comes {gap} after "
         f"{str(index[row - 1])!r}, expected {expected}; put the data on a regular grid, its new "
         f"rows NaN, with {advice}, or fit with time='clock'"
     )
+    return TimeIndexError(message, "step", row)
 
 
 def _calendar_guess(index: pd.Index[Any]) -> str | None:
@@ -193,10 +209,13 @@ def _check_same_step(
     for i, index in enumerate(times):
         if index is times[model] or _follows(index, steps[i], agreed):
             continue
-        raise InputError(
+        raise TimeIndexError(
             f"{name}: series {series_ids[i]!r} has a time step of {index[1] - index[0]}, but "
             f"series {series_ids[model]!r} has {times[model][1] - times[model][0]}; expected one "
-            f"step for all series; resample them to a common one"
+            f"step for all series; resample them to a common one",
+            "step",
+            1,
+            i,
         )
 
 

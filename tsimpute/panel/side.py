@@ -132,11 +132,6 @@ class SideColumns:
         n_covariates = len(self.places) + 2 * len(self.calendar)
         return SideShape(n_covariates, self.clock is not None)
 
-    @property
-    def needs_times(self) -> bool:
-        """Whether side columns are made from timestamps."""
-        return bool(self.calendar) or (self.clock is not None and self.clock.in_seconds)
-
     def split(self, panel: Panel) -> Panel:
         """The panel, its columns in the order of the fit, with the exogenous ones set apart.
 
