@@ -201,6 +201,32 @@ def test_no_later_value_decides_whether_a_hole_is_refused(imputer, make, change)
     np.testing.assert_allclose(first, second, rtol=0, atol=2e-5)
 
 
+@pytest.mark.parametrize("change", [_with_other_values, _hidden, _shown, _cut])
+@pytest.mark.parametrize("make", [_table, _many], ids=["one series", "many"])
+def test_no_later_value_changes_an_earlier_row_of_an_explanation(imputer, make, change):
+    imputer.set_params(max_gap=2, min_observed=3)
+    table = make()
+    first, second = (imputer.explain_cells(t) for t in (table, change(table)))
+    first, second = (
+        t[t["time"] < _table().index[CUT]].reset_index(drop=True) for t in (first, second)
+    )
+    assert (first["status"] == "refused").any() and (first["gap"] > 1).any()
+    pd.testing.assert_frame_equal(first, second, check_exact=False, rtol=0, atol=2e-5)
+
+
+def test_an_explanation_counts_since_the_last_reading(imputer):
+    table = _table(12, holes=0.0)
+    table.iloc[4:9, 1] = table.iloc[:2, 2] = np.nan
+    told = imputer.explain_cells(table).set_index(["feature", "time"])
+    assert told.loc["b", "distance"].tolist() == [0] * 4 + [1, 2, 3, 4, 5] + [0] * 3
+    assert told.loc["b", "gap"].tolist() == [0] * 4 + [1, 2, 3, 4, 5] + [0] * 3
+    assert told.loc["c", "distance"].isna().tolist() == [True] * 2 + [False] * 10
+    assert told.loc["c", "gap"].tolist() == [1, 2] + [0] * 10
+    both = imputer.set_params(mode="offline").explain_cells(table).set_index(["feature", "time"])
+    assert both.loc["b", "distance"].tolist() == [0] * 4 + [1, 2, 3, 2, 1] + [0] * 3
+    assert both.loc["b", "gap"].tolist() == [0] * 4 + [5] * 5 + [0] * 3
+
+
 @pytest.fixture(scope="module")
 def calibrated(fitted):
     fitted.set_params(**{**EDDPMImputer().get_params(), **SETTINGS})

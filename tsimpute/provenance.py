@@ -39,7 +39,7 @@ def explained(
     parts = []
     for i, values in enumerate(panel.values):
         refused = np.full(values.shape, "", dtype=object) if reasons is None else reasons[i]
-        cells = _cells(values, found[i], refused, imputer.model_.scaler)
+        cells = _cells(values, found[i], refused, imputer.model_.scaler, plan.mode == "online")
         labels = _labels(panel, i)
         kept = np.isnan(_flat(panel, values)) | (not missing_only)
         flat = {name: _flat(panel, column) for name, column in cells.items()}
@@ -52,7 +52,11 @@ def explained(
 
 
 def _cells(
-    values: FloatArray, found: FloatArray, refused: NDArray[np.object_], scaler: FeatureScaler
+    values: FloatArray,
+    found: FloatArray,
+    refused: NDArray[np.object_],
+    scaler: FeatureScaler,
+    past_only: bool,
 ) -> Columns:
     """Columns (L, K) of one series, from its values, (median, low, high) and refusals."""
     observed = ~np.isnan(values)
@@ -63,8 +67,8 @@ def _cells(
         "value": found[0],
         "status": status,
         "reason": reason,
-        "distance": distance_to_observed(observed),
-        "gap": gap_lengths(observed),
+        "distance": distance_to_observed(observed, past_only),
+        "gap": gap_lengths(observed, past_only),
         "width_90": found[2] - found[1],
     }
 

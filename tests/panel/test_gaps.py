@@ -29,6 +29,14 @@ def test_distances_and_lengths_of_a_series_made_by_hand():
     )
 
 
+@given(masks)
+@settings(max_examples=30)
+def test_from_the_past_alone_a_gap_is_as_long_as_if_its_row_were_the_last(seen):
+    so_far = gap_lengths(seen, past_only=True)
+    for row in range(len(seen)):
+        np.testing.assert_array_equal(so_far[row], gap_lengths(seen[: row + 1])[row])
+
+
 def test_features_that_fail_over_the_same_rows_are_one_outage():
     seen = np.array([[0, 1, 1], [1, 0, 0], [1, 0, 0], [1, 1, 0]], dtype=bool)
     n_rows, features = outages(seen)

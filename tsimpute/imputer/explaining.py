@@ -58,8 +58,9 @@ class ExplainsCells(FittedImputer):
             observed" or "nothing observed near" (`min_observed`), for imputed ones a warning,
             "median outside the training range" or "interval reaches outside the training
             range", else empty; `distance`, rows to the nearest observed cell of the feature, NA
-            if there is none; `gap`, rows of the gap, 0 if observed; `width_90`, width of the
-            90 % interval; `model_id`, see `model_id_`; `seed`, behind the samples.
+            if there is none; `gap`, rows of the gap, 0 if observed; with ``mode="online"`` both
+            count from the past alone: to the last reading, and the rows since it; `width_90`,
+            width of the 90 % interval; `model_id`, see `model_id_`; `seed`, behind the samples.
 
         Raises
         ------

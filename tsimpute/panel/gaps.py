@@ -37,13 +37,15 @@ def distance_to_observed(observed_mask: ArrayLike, past_only: bool = False) -> I
     return np.minimum(up, down)
 
 
-def gap_lengths(observed_mask: ArrayLike) -> IntArray:
+def gap_lengths(observed_mask: ArrayLike, past_only: bool = False) -> IntArray:
     """Rows of the gap that each missing cell lies in: of its feature, from reading to reading.
 
     Parameters
     ----------
     observed_mask : array_like of bool, shape (L, K)
         One series; True where a value is known.
+    past_only : bool, default=False
+        Up to the cell, its own row included.
 
     Returns
     -------
@@ -52,6 +54,8 @@ def gap_lengths(observed_mask: ArrayLike) -> IntArray:
     """
     observed = np.asarray(observed_mask, dtype=bool)
     before, after = gap_edges(observed)
+    if past_only:
+        after = np.arange(1, len(observed) + 1)[:, None]
     return np.where(observed, 0, after - before - 1)
 
 
