@@ -30,6 +30,7 @@ LAYERS = (
     ("training", "evaluation"),
     (
         "settings",
+        "time_budget",
         "noise",
         "coupling",
         "model",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,6 +18,7 @@ from tsimpute.fitting import Settings, data_plan
 from tsimpute.model import FittedModel
 from tsimpute.panel.core import Panel
 from tsimpute.panel.windows import runs
+from tsimpute.time_budget import NEVER, Deadline
 from tsimpute.training.setup import held_out_rows
 
 FloatArray = NDArray[np.float64]
@@ -53,22 +54,18 @@ class Hiding:
         return make_exam(imputer.model_, panel, plan)
 
 
-def with_calibration(imputer: Fitted, panel: Panel, hiding: Hiding) -> FittedModel:
+def with_calibration(
+    imputer: Fitted, panel: Panel, hiding: Hiding, deadline: Deadline = NEVER
+) -> FittedModel:
     """The model with a calibration of the imputer's own way to make quantiles.
 
     Cells are hidden in several rounds, other ones each time, until enough windows were sampled.
+    With a deadline rounds are as short as can be, and after the first none is begun that would end
+    too late.
     """
-    model, left = imputer.model_, hiding.max_windows
-    exams: list[Exam] = []
-    raw: list[FloatArray] = []
-    for n in range(MOST_ROUNDS):
-        exam = replace(hiding, max_windows=left).exam(imputer, panel, 4, n)
-        choice = Choice(random_state=(hiding.seed + n) % 2**32, calibrated=False)
-        raw.append(cell_quantiles(imputer, exam.given, exam.target_masks, choice, GRID))
-        exams.append(exam)
-        left -= exam.n_windows
-        if left < 1:
-            break
+    model = imputer.model_
+    rounds = list(_rounds(imputer, panel, hiding, deadline))
+    exams, raw = [exam for exam, _ in rounds], [found for _, found in rounds]
     factors, n_cells = fit_factors(
         np.concatenate(raw, axis=1),
         np.concatenate([exam.truth for exam in exams]),
@@ -81,6 +78,27 @@ def with_calibration(imputer: Fitted, panel: Panel, hiding: Hiding) -> FittedMod
     n_samples = 0 if way["method"] == "head" else imputer.n_samples
     calibration = Calibration(factors, n_cells, exams[0].first_rows, way, n_samples)
     return replace(model, calibration=calibration)
+
+
+def _rounds(
+    imputer: Fitted, panel: Panel, hiding: Hiding, deadline: Deadline
+) -> Iterator[tuple[Exam, FloatArray]]:
+    """Exams, and quantiles (n_levels, n_hidden) of their hidden cells."""
+    left = hiding.max_windows
+    n_rounds, at_once = (left, 1) if deadline.is_set else (MOST_ROUNDS, left)
+    for n in range(n_rounds):
+        before_s = deadline.left_s
+        try:
+            exam = replace(hiding, max_windows=min(left, at_once)).exam(imputer, panel, 4, n)
+        except InputError:  # of few cells, chance may hide none
+            if n + 1 < n_rounds or left < hiding.max_windows:
+                continue
+            raise
+        choice = Choice(random_state=(hiding.seed + n) % 2**32, calibrated=False)
+        yield exam, cell_quantiles(imputer, exam.given, exam.target_masks, choice, GRID)
+        left -= exam.n_windows
+        if left < 1 or (deadline.is_set and 2 * deadline.left_s < before_s):
+            return
 
 
 def held_out_panel(imputer: Settings, panel: Panel, window_steps: int, seed: int) -> Panel:

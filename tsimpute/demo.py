@@ -37,7 +37,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m tsimpute.demo", description=__doc__)
     parser.add_argument("--output", type=Path, default=Path("demo_output"))
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--seconds", type=float, default=90.0, help="of training")
+    parser.add_argument("--seconds", type=float, default=90.0, help="of fitting")
     options = parser.parse_args(arguments)
     options.output.mkdir(parents=True, exist_ok=True)
 

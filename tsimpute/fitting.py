@@ -24,6 +24,7 @@ from tsimpute.panel.scaling import FeatureScaler
 from tsimpute.panel.side import NO_SIDE, SideColumns, SideShape, scaled_series
 from tsimpute.panel.transforms import read_kinds
 from tsimpute.running import own_random_numbers, run_trainer, say
+from tsimpute.time_budget import training_seconds
 from tsimpute.training.config import TrainingConfig
 from tsimpute.training.loop import Trainer
 from tsimpute.training.setup import DataPlan, all_rows, default_epochs, start_run
@@ -48,6 +49,8 @@ class Settings(Protocol):
     kept_steps: int
     epochs: int | None
     time_budget_s: float | None
+    variance: str
+    calibrate: bool
     diffusion_steps: int
     schedule: str
     beta_start: float
@@ -200,7 +203,7 @@ def training_config(
     return TrainingConfig(
         kept_steps=imputer.kept_steps,
         epochs=epochs,
-        time_budget_s=imputer.time_budget_s,
+        time_budget_s=training_seconds(imputer),
         batch_size=imputer.batch_size,
         learning_rate=imputer.learning_rate,
         target_strategy=training_strategy(imputer),
@@ -270,7 +273,7 @@ def _announce(imputer: Settings, trainer: Trainer, panel: Panel) -> None:
     length = (
         f"{config.epochs} epochs of {trainer.batches_per_epoch} iterations"
         if config.epochs is not None
-        else f"{config.time_budget_s:g} s"
+        else f"{config.time_budget_s:.3g} s"
     )
     say(
         imputer,

@@ -18,6 +18,7 @@ from tsimpute.model import FittedModel, resolve_device
 from tsimpute.panel.core import Panel
 from tsimpute.running import own_random_numbers
 from tsimpute.samplers.tdas import temporal_spectrum
+from tsimpute.time_budget import NEVER, Deadline
 from tsimpute.training.derivative_head import fit_derivative_head
 from tsimpute.training.examples import ExampleSource
 from tsimpute.training.ggdm import fit_ggdm
@@ -35,14 +36,28 @@ SPECTRUM_BATCHES = 16  # of windows behind a temporal spectrum
 
 
 def with_variance(
-    imputer: Settings, model: FittedModel, panel: Panel, seed: int, kind: str, n_batches: int
+    imputer: Settings,
+    model: FittedModel,
+    panel: Panel,
+    seed: int,
+    kind: str,
+    n_batches: int,
+    deadline: Deadline = NEVER,
 ) -> FittedModel:
-    """The model with what a reverse variance needs; the network stays as it is."""
+    """The model with what a reverse variance needs; the network stays as it is.
+
+    After the deadline, no batch but the first is begun.
+    """
     known_name("kind", kind, [v for v in VARIANCES if v not in FREE_VARIANCES])
     source = training_examples(imputer, model, panel, seed)
     network = model.network.to(source.device)
     with _bar(imputer, f"fit variance {kind!r}", n_batches) as bar:
-        cells = collect_cells(network, model.grid, source, n_batches, bar.update, model.widths)
+
+        def enough() -> bool:
+            bar.update()
+            return deadline.is_over()
+
+        cells = collect_cells(network, model.grid, source, n_batches, enough, model.widths)
     return with_variance_of(model, cells, kind, seed)
 
 

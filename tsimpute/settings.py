@@ -20,6 +20,7 @@ _COUNTS = (
     "heads",
     "batch_size",
 )
+LEARNED_VARIANCES = ("crps", "npr", "sn", "analytic")
 _OPTIONAL_COUNTS = ("epochs", "patience", "train_stride")
 _RANGES: dict[str, tuple[Callable[[float], bool], str]] = {
     "dropout": (lambda v: 0 <= v < 1, "a number in [0, 1)"),
@@ -53,6 +54,9 @@ def check_parameters(imputer: Any) -> None:
         value = getattr(imputer, name)
         if not isinstance(value, int | float | np.number) or not holds(float(value)):
             mistakes.append(f"{name}={value!r}; expected {expected}")
+    budget = imputer.time_budget_s
+    if budget is not None and not (isinstance(budget, int | float | np.number) and budget > 0):
+        mistakes.append(f"time_budget_s={budget!r}; expected None or a positive number of seconds")
     if not isinstance(imputer.calibrate, bool | np.bool_):
         mistakes.append(f"calibrate={imputer.calibrate!r}; expected True or False")
     mistakes += [

@@ -37,7 +37,7 @@ def fit(
     kept_steps: Annotated[int | None, typer.Option(help="denoising steps that remain [10]")] = None,
     n_samples: Annotated[int | None, typer.Option(help="behind medians and bands [50]")] = None,
     epochs: Annotated[int | None, typer.Option(help="passes over the data")] = None,
-    time_budget_s: Annotated[float | None, typer.Option(help="seconds of training")] = None,
+    time_budget_s: Annotated[float | None, typer.Option(help="seconds that it may take")] = None,
     target_strategy: Annotated[
         str | None, typer.Option(help="random, block, mix or historical [random]")
     ] = None,

@@ -12,6 +12,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from tsimpute.panel.checks import check_forecast_panel
 from tsimpute.panel.core import Panel
+from tsimpute.settings import LEARNED_VARIANCES
+from tsimpute.time_budget import NEVER, Deadline
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,7 +25,6 @@ if TYPE_CHECKING:
 FloatArray = NDArray[np.float64]
 
 VARIANCE_BATCHES = 100
-LEARNED_VARIANCES = ("crps", "npr", "sn", "analytic")
 
 
 class FittedImputer(BaseEstimator):  # type: ignore[misc]
@@ -93,12 +94,12 @@ class FittedImputer(BaseEstimator):  # type: ignore[misc]
             check_forecast_panel(panel, self.model_.window_steps)
         return panel
 
-    def _fit_own_variance(self, panel: Panel) -> Self:
+    def _fit_own_variance(self, panel: Panel, deadline: Deadline = NEVER) -> Self:
         from tsimpute.heads import with_variance
 
         if self.variance in LEARNED_VARIANCES:
             self.model_ = with_variance(
-                self, self.model_, panel, self.seed_, self.variance, VARIANCE_BATCHES
+                self, self.model_, panel, self.seed_, self.variance, VARIANCE_BATCHES, deadline
             )
         return self
 
@@ -108,11 +109,11 @@ class FittedImputer(BaseEstimator):  # type: ignore[misc]
 
         return held_out_panel(self, panel, window_steps, seed) if self.calibrate else None
 
-    def _calibrate_own(self, held_out: Panel | None) -> Self:
+    def _calibrate_own(self, held_out: Panel | None, deadline: Deadline = NEVER) -> Self:
         from tsimpute.calibrating import Hiding, with_calibration
 
         if held_out is not None:
-            self.model_ = with_calibration(self, held_out, Hiding(self.seed_))
+            self.model_ = with_calibration(self, held_out, Hiding(self.seed_), deadline)
         return self
 
     def _adopt_trained(self, model: FittedModel, seed: int, trainer: Trainer) -> Self:

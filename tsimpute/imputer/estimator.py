@@ -23,6 +23,7 @@ from tsimpute.panel.checks import check_fit_panel
 from tsimpute.panel.containers import read_panel
 from tsimpute.panel.side import SideColumns
 from tsimpute.settings import check_parameters, checked_quantiles
+from tsimpute.time_budget import deadline_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -62,7 +63,10 @@ class EDDPMImputer(
         Passes over the training windows. None: about 2,000 iterations, or as long as
         `time_budget_s` lasts.
     time_budget_s : float, default=None
-        Seconds that training may take.
+        Seconds that `fit` may take. For what comes after training it keeps a tenth of them, but at
+        most 10 s, if `variance` is learned, and a quarter if `calibrate`: the variance then sees
+        fewer batches, and calibration samples fewer windows, if that is not enough. One validation,
+        one batch and one window are finished in any case.
     diffusion_steps : int, default=50
         T, the steps of the full chain.
     schedule : {"quad", "linear"}, default="quad"
@@ -365,7 +369,8 @@ class EDDPMImputer(
         held_out = self._held_out(panel, self.window_steps, seed)
         model, trainer = train_from_scratch(self, panel, side, holes, seed, checkpoint, trunk)
         self._adopt_trained(model, seed, trainer)
-        return self._fit_own_variance(panel)._calibrate_own(held_out)
+        deadline = deadline_of(self, trainer.seconds)
+        return self._fit_own_variance(panel, deadline)._calibrate_own(held_out, deadline)
 
     def prune(
         self,

@@ -88,6 +88,7 @@ class Trainer:
         if self.config.random_widths is not None and isinstance(self.network, CSDIDenoiser):
             self._sandwich = Sandwich(self.network, self.config.random_widths)
         self._epoch_share = 0.0  # of the present epoch
+        self._validation_s = 0.0  # what the last validation took
         self._clock = time.monotonic()
         if self.config.kept_steps >= self.search.n_steps:
             self.fixed_grid = self.search.schedule.full()
@@ -114,9 +115,18 @@ class Trainer:
     def finished(self) -> bool:
         """Whether the epochs, the time or the patience are used up."""
         epochs_over = self.config.epochs is not None and len(self.records) >= self.config.epochs
-        time_over = self.config.time_budget_s is not None and self.progress >= 1
         patience = self.config.patience
-        return epochs_over or time_over or bool(patience and self.epochs_since_best >= patience)
+        return (
+            epochs_over
+            or self._time_is_over
+            or bool(patience and self.epochs_since_best >= patience)
+        )
+
+    @property
+    def _time_is_over(self) -> bool:
+        """Whether nothing is left of the time but what a validation takes."""
+        budget = self.config.time_budget_s
+        return budget is not None and self.seconds + self._validation_s >= budget
 
     def finish(self) -> None:
         """Decide the kept steps if they are open, and put the best weights into the network."""
@@ -138,7 +148,7 @@ class Trainer:
             self._tick()
             if on_step is not None:
                 on_step(self)
-            if self.config.time_budget_s is not None and self.progress >= 1:
+            if self._time_is_over:
                 break
         self._close_epoch(total / max(cells, 1))
 
@@ -148,7 +158,9 @@ class Trainer:
         with self.average.applied_to(self.network):
             levels = grid or self.search.schedule.full()
             loss = float(np.mean([self.validator.loss(network, levels) for network in judged]))
+        before_s = self.seconds
         self._tick()
+        self._validation_s = self.seconds - before_s
         if grid is not None:
             self._keep_if_best(loss)
         learner = self.search.learner

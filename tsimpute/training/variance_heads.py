@@ -58,12 +58,13 @@ def collect_cells(
     grid: TimeGrid,
     source: ExampleSource,
     n_batches: int,
-    on_step: Callable[[], object] | None = None,
+    enough: Callable[[], bool] | None = None,
     widths: StepWidths | None = None,
 ) -> HiddenCells:
     """Run the network over `n_batches` examples, each window at a random level of the grid.
 
-    With `widths` the network is as wide at each level as they say.
+    `enough` is asked after each example; once it says True no other is taken. With `widths` the
+    network is as wide at each level as they say.
     """
     networks = step_networks(network, len(grid), widths)
     generator = torch.Generator().manual_seed(source.seed + 1)
@@ -76,8 +77,8 @@ def collect_cells(
                 trunk = padded_trunk(cells.trunk, network.config.channels)
                 cells = replace(cells, trunk=trunk)
             parts.append(cells)
-        if on_step is not None:
-            on_step()
+        if enough is not None and enough():
+            break
     return joined(parts)
 
 
