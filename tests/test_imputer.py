@@ -6,6 +6,7 @@ import pickle
 import signal
 import threading
 import time
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -406,6 +407,10 @@ BAD_PARAMETERS = {
     "target_strategy": ({"target_strategy": "all"}, "target_strategy='all'.*random"),
     "conditioning": ({"conditioning": "time"}, "conditioning='time'.*logsnr"),
     "beta": ({"beta_end": 2.0}, "beta_end=2.0"),
+    "no anchor": ({"anchor": None}, "anchor=None; expected 'linear'"),
+    "antithetic": ({"antithetic": "no"}, "antithetic='no'; expected True or False"),
+    "slimmable": ({"slimmable": 1}, "slimmable=1; expected True or False"),
+    "mixed_precision": ({"mixed_precision": "half"}, "mixed_precision='half'"),
     "two at once": ({"epochs": 0, "overlap": 1.0}, "epochs=0.*overlap=1.0"),
 }
 
@@ -457,8 +462,10 @@ def test_before_fit() -> None:
         _ = imputer.step_schedule_
 
 
-@pytest.mark.parametrize("levels", [(0.0, 0.5), (0.5, 1.0), (), (np.nan,)])
-def test_quantiles_outside(levels: tuple[float, ...], fitted: EDDPMImputer) -> None:
+@pytest.mark.parametrize(
+    "levels", [(0.0, 0.5), (0.5, 1.0), (), (np.nan,), "many", None, [[0.1, 0.2], [0.3, 0.4]]]
+)
+def test_quantiles_outside(levels: Any, fitted: EDDPMImputer) -> None:
     with pytest.raises(InputError, match="quantiles"):
         fitted.predict_quantiles(wave(), levels)
 
@@ -468,5 +475,18 @@ def test_bad_prune_and_bad_sample_count(fitted: EDDPMImputer) -> None:
         fitted.prune(wave(), kept_steps=4)
     with pytest.raises(InputError, match="kept_steps=0"):
         fitted.prune(wave(), kept_steps=0)
+    for kept_steps in ("2", 1.5):
+        with pytest.raises(InputError, match=r"kept_steps=.*a whole number"):
+            fitted.prune(wave(), kept_steps=kept_steps)  # type: ignore[arg-type]
     with pytest.raises(InputError, match="n_samples=0"):
         fitted.sample(wave(), n_samples=0)
+
+
+def test_nothing_is_learned_in_no_iterations(fitted: EDDPMImputer) -> None:
+    with pytest.raises(InputError, match="n_batches=0"):
+        fitted.fit_variance(wave(), n_batches=0)
+    with pytest.raises(InputError, match="iterations=0"):
+        fitted.fit_sampler(wave(), "ggdm", iterations=0)
+    with pytest.raises(InputError, match="iterations=0"):
+        fitted.fit_marginals(wave(), iterations=0)
+    assert fitted.model_.ggdm is None and fitted.model_.marginals is None

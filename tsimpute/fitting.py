@@ -24,6 +24,7 @@ from tsimpute.panel.scaling import FeatureScaler
 from tsimpute.panel.side import NO_SIDE, SideColumns, SideShape, scaled_series
 from tsimpute.panel.transforms import read_kinds
 from tsimpute.running import own_random_numbers, run_trainer, say
+from tsimpute.settings import check_count
 from tsimpute.time_budget import training_seconds
 from tsimpute.training.config import TrainingConfig
 from tsimpute.training.loop import Trainer
@@ -128,6 +129,7 @@ def fine_tune(
     steps: Sequence[int] | None,
 ) -> tuple[FittedModel, Trainer]:
     """Train a copy of a fitted model's network on, down to fewer steps."""
+    check_count("kept_steps", kept_steps)
     kept_steps = len(set(steps)) if steps is not None else kept_steps
     if not 1 <= kept_steps <= len(old.grid):
         raise InputError(

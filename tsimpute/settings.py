@@ -21,6 +21,7 @@ _COUNTS = (
     "batch_size",
 )
 LEARNED_VARIANCES = ("crps", "npr", "sn", "analytic")
+_SWITCHES = ("antithetic", "calibrate", "mixed_precision", "slimmable")
 _OPTIONAL_COUNTS = ("epochs", "patience", "train_stride")
 _RANGES: dict[str, tuple[Callable[[float], bool], str]] = {
     "dropout": (lambda v: 0 <= v < 1, "a number in [0, 1)"),
@@ -54,22 +55,32 @@ def check_parameters(imputer: Any) -> None:
         value = getattr(imputer, name)
         if not isinstance(value, int | float | np.number) or not holds(float(value)):
             mistakes.append(f"{name}={value!r}; expected {expected}")
-    budget = imputer.time_budget_s
-    if budget is not None and not (isinstance(budget, int | float | np.number) and budget > 0):
-        mistakes.append(f"time_budget_s={budget!r}; expected None or a positive number of seconds")
-    if not isinstance(imputer.calibrate, bool | np.bool_):
-        mistakes.append(f"calibrate={imputer.calibrate!r}; expected True or False")
+    mistakes += _mistakes_of_kind(imputer)
+    if not mistakes:
+        mistakes += _mistakes_between(imputer)
+    if mistakes:
+        raise InputError("; ".join(mistakes))
+
+
+def _mistakes_of_kind(imputer: Any) -> list[str]:
+    mistakes = [
+        f"{name}={getattr(imputer, name)!r}; expected True or False"
+        for name in _SWITCHES
+        if not isinstance(getattr(imputer, name), bool | np.bool_)
+    ]
     mistakes += [
         f"{name}={getattr(imputer, name)!r}; expected None or a list of {what}"
         for name, what in (("exogenous", "columns"), ("calendar", f"names out of {[*CALENDAR]}"))
         if not isinstance(getattr(imputer, name), list | tuple | None)
     ]
+    budget = imputer.time_budget_s
+    if budget is not None and not (isinstance(budget, int | float | np.number) and budget > 0):
+        mistakes.append(f"time_budget_s={budget!r}; expected None or a positive number of seconds")
     if imputer.time not in ("steps", "clock"):
         mistakes.append(f"time={imputer.time!r}; expected 'steps' or 'clock'")
-    if not mistakes:
-        mistakes += _mistakes_between(imputer)
-    if mistakes:
-        raise InputError("; ".join(mistakes))
+    if not isinstance(imputer.anchor, str):
+        mistakes.append(f"anchor={imputer.anchor!r}; expected 'linear', 'local' or 'none'")
+    return mistakes
 
 
 def _mistakes_between(imputer: Any) -> list[str]:
@@ -97,6 +108,12 @@ def _is_count(value: object) -> bool:
     return whole and int(value) >= 1  # type: ignore[call-overload]
 
 
+def check_count(name: str, value: object) -> None:
+    """Raise InputError unless an argument is a whole number of at least 1."""
+    if not _is_count(value):
+        raise InputError(f"{name}={value!r} cannot be used; expected a whole number of at least 1")
+
+
 def checked_quantiles(quantiles: Sequence[float], name: str = "quantiles") -> list[float]:
     """Levels as floats, in the order given; errors call the parameter by its name.
 
@@ -105,11 +122,13 @@ def checked_quantiles(quantiles: Sequence[float], name: str = "quantiles") -> li
     InputError
         If there is none, or one is outside (0, 1).
     """
-    levels = [float(level) for level in np.atleast_1d(np.asarray(quantiles, dtype=np.float64))]
-    outside = [level for level in levels if not 0 < level < 1]
-    if outside or not levels:
+    try:
+        levels = [float(level) for level in np.atleast_1d(np.asarray(quantiles, dtype=np.float64))]
+    except (TypeError, ValueError):  # no numbers, or a table of them
+        levels = []
+    if not levels or not all(0 < level < 1 for level in levels):
         raise InputError(
-            f"{name}={list(quantiles)!r} cannot be used; expected levels between 0 and 1, "
-            f"both excluded, for example (0.05, 0.5, 0.95)"
+            f"{name}={quantiles!r} cannot be used; expected levels between 0 and 1, both excluded, "
+            f"for example (0.05, 0.5, 0.95)"
         )
     return levels

@@ -108,6 +108,15 @@ def test_more_cells_than_allowed_are_422(server: Server) -> None:
     assert answer.json()["error"]["details"][0]["type"] == "too_many_cells"
 
 
+def test_the_largest_numbers_that_are_promised_are_accepted(server: Server) -> None:
+    n = 249_999 // 3
+    most = {"columns": FEATURES, "rows": [[1e12, -1e12, 0]] * n, "quantiles": [0.5]}
+    answer = server.impute(most | {"series": [i // 10_000 for i in range(n)]})
+    assert answer.status_code == 200, answer.text
+    assert len(answer.json()["median"]) == n
+    assert server.impute(body(series(3), n_samples=200, deadline_s=120)).status_code == 200
+
+
 def test_far_more_cells_are_refused_before_they_are_parsed(server: Server) -> None:
     content = wide("[" + "1," * 7_000_000 + "1]")
     begun = time.perf_counter()
@@ -182,6 +191,9 @@ def test_no_value_comes_back_or_is_logged(server: Server) -> None:
         {"columns": FEATURES, "rows": [[CANARY * 1e12, 1, 2]]},
         {"columns": [str(CANARY), "b", "c"], "rows": [[1, 2, 3]]},
         {"columns": FEATURES, "rows": [[1, 2, 3]], "timestamps": [str(CANARY)]},
+        {"columns": FEATURES, "rows": [[1, 2, 3]], "time_zone": str(CANARY)},
+        {"columns": FEATURES, "rows": [[1, 2, 3]], "timestamps": [CANARY], "time_zone": "UTC"},
+        {"columns": FEATURES, "rows": [[1, 2, 3]] * 2, "timestamps": [CANARY, CANARY]},
         {"columns": FEATURES, "rows": [[1, 2, 3]], "model": str(CANARY)},
         {"columns": FEATURES, "rows": [[1, 2, 3]], str(CANARY): CANARY},
         {"columns": FEATURES, "rows": [[1, 2, 3]], "seed": CANARY},

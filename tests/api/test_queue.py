@@ -81,6 +81,7 @@ def test_a_refusal_for_a_full_queue_is_quick(start: Starter) -> None:
         wait_until(lambda: n_open_and_queued(server) == (1, 0), 30, server)
         busy.append(pool.submit(server.impute, slow(1)))
         wait_until(lambda: metric(server, "tsimpute_queue_requests ") == 1, 30, server)
+        assert client.get("/health/ready").status_code == 200  # a full queue is no reason
         times = []
         for _ in range(10):
             begun = time.perf_counter()
@@ -122,6 +123,14 @@ def test_time_that_runs_out_is_504_within_a_step(start: Starter) -> None:
     begun = time.perf_counter()  # the worker is free again at once
     assert server.impute(body(series(6), n_samples=1)).status_code == 200
     assert time.perf_counter() - begun < 5
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(server.impute, slow(n_samples=200))
+        wait_until(lambda: n_open_and_queued(server) == (1, 0), 30, server)
+        begun = time.perf_counter()
+        waiting = server.impute(body(series(6), n_samples=1, deadline_s=0.2))
+        assert (waiting.status_code, first.done()) == (504, False)
+        assert time.perf_counter() - begun < 2
+        assert first.result().status_code == 200
 
 
 def test_a_client_that_hangs_up_frees_the_worker(start: Starter) -> None:
@@ -173,5 +182,15 @@ def test_metrics_have_fixed_labels_and_count_cells(server: Server) -> None:
     assert "BREW" not in text
     assert 'route="unmatched"' in text
     assert 'tsimpute_model_info{name="demo",version="1"} 1.0' in text
-    for name in ("request_seconds", "queue_cells", "queue_wait_seconds", "batch_cells"):
+    for name in (
+        "requests_total",
+        "request_seconds",
+        "queue_requests",
+        "queue_cells",
+        "queue_wait_seconds",
+        "batch_cells",
+        "batch_requests",
+        "inference_seconds",
+        "rejections_total",
+    ):
         assert f"tsimpute_{name}" in text

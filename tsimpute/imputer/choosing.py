@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 from sklearn.utils.validation import check_is_fitted
 
 from tsimpute.imputer.base import VARIANCE_BATCHES, FittedImputer
+from tsimpute.settings import check_count
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,6 +48,7 @@ class ChoosesSampling(FittedImputer):
         """
         from tsimpute.heads import with_variance
 
+        check_count("n_batches", n_batches)
         panel = self._read(X)
         model, seed = self.model_, self.seed_
         self.model_ = with_variance(self, model, panel, seed, kind, n_batches)
@@ -80,6 +82,7 @@ class ChoosesSampling(FittedImputer):
         """
         from tsimpute.heads import with_sampler
 
+        check_count("iterations", iterations)
         panel, model, seed = self._read(X), self.model_, self.seed_
         self.model_ = with_sampler(self, model, panel, seed, kind, iterations)
         return self
@@ -114,6 +117,7 @@ class ChoosesSampling(FittedImputer):
         """
         from tsimpute.heads import with_marginals
 
+        check_count("iterations", iterations)
         panel = self._read(X)
         self.model_ = with_marginals(self, self.model_, panel, self.seed_, iterations, freeze_trunk)
         return self
