@@ -7,10 +7,10 @@ STAMP := $(VENV)/.installed
 export OMP_WAIT_POLICY ?= passive
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test test-slow check docs demo serve bench soak audit clean
+.PHONY: help setup test test-slow check docs demo serve bench soak container-test audit clean
 
 help:  ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(STAMP)  ## create .venv with every pinned package (PYTHON=python3.12 to choose one)
 
@@ -26,7 +26,7 @@ test: setup  ## run the tests and the examples of the guide
 	$(BIN)/python -m pytest
 
 test-slow: setup  ## run the tests that take longer
-	$(BIN)/python -m pytest -m "slow and not gpu"
+	$(BIN)/python -m pytest -m "slow and not gpu and not container"
 
 check: setup  ## lint, format, types, import direction, docstrings
 	$(BIN)/ruff check
@@ -46,6 +46,12 @@ serve: setup  ## run the service with the demo model on http://127.0.0.1:8000
 
 soak: setup  ## 10,000 requests to the service, one client in ten killed
 	$(BIN)/python benchmarks/service/soak.py
+
+CONTAINER_IMAGE ?= tsimpute:cpu
+CONTAINER_BUILD ?= docker build
+container-test: setup  ## build the image and run it, read-only and without capabilities; needs Docker
+	$(CONTAINER_BUILD) -t $(CONTAINER_IMAGE) .
+	CONTAINER_IMAGE=$(CONTAINER_IMAGE) $(BIN)/python -m pytest -m container tests/test_container_running.py
 
 audit:  ## known weaknesses of the pinned packages; needs pip-audit and a network
 	@command -v pip-audit >/dev/null || { echo "pip-audit is not installed: pipx install pip-audit"; exit 1; }
