@@ -150,8 +150,8 @@ def test_it_runs_as_a_user_who_may_nothing(container: Container) -> None:
         assert told == "no", folder
 
 
-def test_the_health_check_of_the_image_passes(image: str, container: Container) -> None:
-    check = json.loads(docker("image", "inspect", "-f", "{{json .Config.Healthcheck}}", image))
+def test_the_health_check_of_the_image_passes(container: Container) -> None:
+    check = json.loads(docker("inspect", "-f", "{{json .Config.Healthcheck}}", container.name))
     kind, *words = check["Test"]
     assert kind == "CMD"
     container.execute(*words)
@@ -207,9 +207,9 @@ def test_the_memory_limit_kills_and_nothing_is_corrupted(
     (line,) = [
         line
         for line in container.execute("cat", "/proc/1/status").splitlines()
-        if line.startswith("VmRSS")
+        if line.startswith("RssAnon")
     ]
-    limit = f"{int(line.split()[1]) // 1024 + 60}m"
+    limit = f"{int(line.split()[1]) // 1024 + 40}m"  # files that are mapped can be let go
     costly: dict[str, Any] = {"columns": FEATURES, "rows": [[1.1, 2.2, 3.3]] * 80_000}
     costly |= {"series": [i // 10_000 for i in range(80_000)]}
     costly |= {"quantiles": [i / 20 for i in range(1, 20)]}
