@@ -335,7 +335,10 @@ def bad_files(features: list[str]) -> dict[str, tuple[bytes, str]]:
         "text": (f"{header}\n{good}2026-01-03,x{ones[2:]}\n".encode(), features[0]),
         "unknown column": (b"time,nobody\n2026-01-01,1\n", ", ".join(features)),
         "picture": (b"\x89PNG\0\0\0\0\x1a", "cannot read"),
-        "a time twice": (f"{header}\n{good}2026-01-02{ones}\n".encode(), "unique times"),
+        "a time twice": (
+            f"{header}\n{good}2026-01-02{ones}\n".encode(),
+            "row 3, time: expected each",
+        ),
     }
 
 
