@@ -48,8 +48,8 @@ from tsimpute.plotting import plot_reliability
 FILE = RESULTS / "calibration.csv"
 SETS = ("healthcare-head", "ett", "weather", "air-quality", "healthcare")
 PATTERNS = ("point", "block")
-KEY = ["data", "pattern", "calibration", "by", "group", "level", "n_samples", "test_size", "seed"]
-KEY += ["windows", "train_seconds", "targets", "repeats"]
+SETTING = ["n_samples", "test_size", "seed", "windows", "train_seconds", "targets", "repeats"]
+KEY = ["data", "pattern", "calibration", "by", "group", "level", *SETTING]
 LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 ENDS = [round((1 + sign * level) / 2, 12) for level in LEVELS for sign in (-1, 1)]
 ASKED = with_grid(ENDS)
@@ -243,7 +243,10 @@ def tell(name: str, pattern: str, table: pd.DataFrame) -> None:
 
 
 def draw(path: Path) -> None:
-    """Reliability by set and pattern, before and after the calibration on held-out data."""
+    """Reliability by set and pattern, before and after the calibration on held-out data.
+
+    Of each the rows that were made last.
+    """
     table = read_rows(FILE)
     table = table[table["calibration"].isin(["none", "held out"])]
     table = table.assign(calibrated=table["calibration"] == "held out")
@@ -251,8 +254,9 @@ def draw(path: Path) -> None:
     figure = Figure(figsize=(3.3 * len(names), 6.6), layout="constrained")
     axes = figure.subplots(len(PATTERNS), len(names), squeeze=False)
     for (row, pattern), (column, name) in product(enumerate(PATTERNS), enumerate(names)):
-        part = table[(table["data"] == name) & (table["pattern"] == pattern) & (table["n"] >= 100)]
+        part = table[(table["data"] == name) & (table["pattern"] == pattern)]
         if len(part):
+            part = part[(part[SETTING] == part[SETTING].iloc[-1]).all(axis=1) & (part["n"] >= 100)]
             plot_reliability(part, ax=axes[row, column]).set_title(f"{name}, {pattern}")
     figure.savefig(path, dpi=110)
 
