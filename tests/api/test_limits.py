@@ -210,9 +210,11 @@ def test_no_value_comes_back_or_is_logged(server: Server) -> None:
         bad = client.post(
             "/impute",
             files={"file": (f"{CANARY}.csv", f"a,b,c\n{CANARY},{CANARY}x,1\n", "text/csv")},
+            headers={"X-Request-Id": "the-last"},
         )
         assert bad.status_code == 422
         assert "271828" not in bad.text
+    wait_until(lambda: '"the-last"' in server.log, 20, server)  # lines come after the answers
     assert "271828" not in server.log
     assert key not in server.log
 
@@ -229,6 +231,7 @@ def test_a_request_id_is_kept_if_it_fits_and_made_otherwise(server: Server) -> N
 def test_one_log_line_a_request_holds_shapes_and_times(server: Server) -> None:
     answer = server.impute(body(series(14, seed=3), n_samples=3), headers={"X-Request-Id": "me"})
     assert answer.status_code == 200
+    wait_until(lambda: '"me"' in server.log, 20, server)  # it is written after the answer
     lines = [json.loads(line) for line in server.log.splitlines()]
     (line,) = [line for line in lines if line.get("request_id") == "me"]
     assert line["route"] == "/impute"
