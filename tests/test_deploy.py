@@ -15,6 +15,7 @@ from api.telemetry import Metrics
 
 ROOT = Path(__file__).resolve().parents[1]
 DEPLOY = ROOT / "deploy"
+PROBES = ("startup", "liveness", "readiness")
 
 
 @pytest.fixture(scope="module")
@@ -150,9 +151,6 @@ def test_probes_ask_routes_that_exist(pod, routes) -> None:
     assert set(asked) <= routes
     assert asked[PROBES.index("readiness")] == "/health/ready"
     assert asked[PROBES.index("liveness")] == "/health/live"
-
-
-PROBES = ("startup", "liveness", "readiness")
 
 
 def test_the_pod_is_closed_limited_and_has_time_to_drain(pod) -> None:

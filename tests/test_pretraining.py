@@ -535,3 +535,12 @@ def test_numbers_of_numpy_can_be_saved(tmp_path):
     assert EDDPMImputer.from_pretrained(path).channels == 8
     model = imputer.fit(table()).save(tmp_path / "model")
     assert load(model).channels == 8
+
+
+@pytest.mark.parametrize("epochs", [0, 1.5, "2", True])
+def test_epochs_of_pretraining_are_a_whole_number(epochs):
+    data = np.random.default_rng(0).normal(size=(60, 2))
+    small = EDDPMImputer(window_steps=12, channels=8, layers=1, heads=2, verbose=0)
+    with pytest.raises(InputError, match=r"epochs=.*expected a whole number of at least 1"):
+        small.pretrain(data, epochs=epochs)
+    assert not hasattr(small, "pretrained_")

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from digits import images
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from run import FILE, FOLDER, RESULTS
 
@@ -84,10 +85,10 @@ def draw_samples(rows: pd.DataFrame, path: Path) -> None:
     figure.savefig(path, dpi=110)
 
 
-def _show(ax: object, sixteen: np.ndarray, title: str) -> None:
+def _show(ax: Axes, sixteen: np.ndarray, title: str) -> None:
     strip = np.hstack([np.pad(image, 1, constant_values=1.0) for image in sixteen])
-    ax.imshow(strip, cmap="gray", vmin=-1, vmax=1)  # type: ignore[attr-defined]
-    ax.set_title(title, fontsize=7, pad=2)  # type: ignore[attr-defined]
+    ax.imshow(strip, cmap="gray", vmin=-1, vmax=1)
+    ax.set_title(title, fontsize=7, pad=2)
 
 
 def draw_keep_prob(path: Path) -> None:

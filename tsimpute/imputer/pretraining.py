@@ -9,7 +9,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils import check_random_state
 
 from tsimpute.imputer.base import FittedImputer
-from tsimpute.settings import check_parameters
+from tsimpute.settings import check_count, check_parameters
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -75,6 +75,8 @@ class Pretrains(FittedImputer):
 
         check_parameters(self)
         check_choices(self)
+        if epochs is not None:
+            check_count("epochs", epochs)
         how = Pretraining(Masking(mask_kind, mask_rate), epochs, time_budget_s, checkpoint)
         sets = read_data_sets(self, data)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))

@@ -43,8 +43,9 @@ class TimeStep:
         if isinstance(times, pd.PeriodIndex):
             times = times.to_timestamp()
         in_time = is_timed(times)
-        if isinstance(regular_step(times, panel.name), str):
-            return cls(in_time, calendar=str(regular_step(times, panel.name)))
+        step = regular_step(times, panel.name)
+        if isinstance(step, str):
+            return cls(in_time, calendar=step)
         return cls(in_time, float(elapsed(times)[1]) if len(times) > 1 else None)
 
     def agrees_with(self, other: TimeStep, tolerance: float = ROUNDING) -> bool:
