@@ -24,7 +24,7 @@ PACKAGE = ROOT / "tsimpute"
 
 # From bottom to top. A module may import from its own layer and from those below, never upwards.
 LAYERS = (
-    ("errors",),
+    ("errors", "atomic"),
     ("panel", "diffusion"),
     ("denoiser", "samplers"),
     ("training", "evaluation"),

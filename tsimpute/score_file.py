@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tsimpute.atomic import new_file
 from tsimpute.errors import ModelFileError
 
 Key = tuple[int, ...]
@@ -71,11 +70,8 @@ class ScoreFile:
         if self.path is None:
             return
         rows = [[kind, list(key), score] for (kind, key), score in self.scores.items()]
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=self.path.parent, prefix=self.path.name)
-        with os.fdopen(handle, "w") as file:
-            json.dump({"settings": self.settings, "scores": rows}, file)
-        os.replace(temporary, self.path)
+        with new_file(self.path) as file:
+            file.write(json.dumps({"settings": self.settings, "scores": rows}).encode())
 
 
 def digest(arrays: Iterable[NDArray[Any]]) -> str:

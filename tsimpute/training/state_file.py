@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 
+from tsimpute.atomic import new_file
 from tsimpute.errors import ModelFileError
 
 CHECKPOINT_VERSION = 1
@@ -25,18 +24,8 @@ class DrawsNumbers(Protocol):
 
 def write_state(state: dict[str, Any], settings: dict[str, Any], path: str | Path) -> None:
     """Write tensors and plain numbers, with the settings that they belong to."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            torch.save({"version": CHECKPOINT_VERSION, "settings": settings, **state}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    with new_file(path) as file:
+        torch.save({"version": CHECKPOINT_VERSION, "settings": settings, **state}, file)
 
 
 def read_state(
