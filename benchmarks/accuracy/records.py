@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import subprocess
@@ -57,7 +58,16 @@ def add_rows(file: Path, rows: list[dict[str, Any]], key: list[str]) -> None:
 
 
 def _key_index(table: pd.DataFrame, key: list[str]) -> pd.MultiIndex:
-    return pd.MultiIndex.from_frame(table[key].astype(str))
+    return pd.MultiIndex.from_frame(table[key].map(_as_written))
+
+
+def _as_written(value: Any) -> str:
+    """One text for a value and for what is read of it again: 3600.0 is written as 3600."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return str(value)
+    return "" if math.isnan(number) else f"{number:.6g}"
 
 
 def has_row(file: Path, row: dict[str, Any]) -> bool:
@@ -67,5 +77,5 @@ def has_row(file: Path, row: dict[str, Any]) -> bool:
     old = read_rows(file)
     same = pd.Series(True, index=old.index)
     for name, value in row.items():
-        same &= old[name].astype(str) == str(value)
+        same &= old[name].map(_as_written) == _as_written(value)
     return bool(same.any())

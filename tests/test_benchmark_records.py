@@ -1,0 +1,38 @@
+"""Result rows of the benchmarks: found again after a restart, replaced and never doubled."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+PATH = Path(__file__).resolve().parents[1] / "benchmarks" / "accuracy" / "records.py"
+
+
+@pytest.fixture(scope="module")
+def records():
+    spec = importlib.util.spec_from_file_location("records", PATH)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+ROW = {"seconds": 3600.0, "rate": 0.1, "tiny": 1e-3, "n": 40, "kept": "27", "name": "", "on": True}
+
+
+def test_a_row_is_found_again_whatever_its_values_look_like_when_read(records, tmp_path):
+    file = tmp_path / "rows.csv"
+    records.add_row(file, ROW | {"crps": 0.2}, list(ROW))
+    assert records.has_row(file, ROW)
+    for name, other in [("seconds", 3600.5), ("rate", 0.2), ("kept", "28"), ("on", False)]:
+        assert not records.has_row(file, ROW | {name: other})
+
+
+def test_a_row_that_is_measured_again_replaces_the_old_one(records, tmp_path):
+    file = tmp_path / "rows.csv"
+    for crps in (0.2, 0.3):
+        records.add_row(file, ROW | {"crps": crps}, list(ROW))
+        records.add_row(file, ROW | {"name": "other", "crps": crps}, list(ROW))
+    assert pd.read_csv(file)["crps"].tolist() == [0.3, 0.3]
