@@ -48,7 +48,7 @@ LAYERS = (
         "score_file",
     ),
     ("methods", "heads", "placing", "prepared", "inference", "readout"),
-    ("finishing", "choices", "answers", "batching", "streams"),
+    ("finishing", "choices", "answers", "batching", "streams", "blocks"),
     (
         "exam",
         "respacing",
@@ -61,7 +61,7 @@ LAYERS = (
         "selfcheck",
     ),
     ("imputer",),
-    ("persistence", "parallel", "plotting", "datasets", "files", "neighbours"),
+    ("persistence", "plotting", "datasets", "files", "neighbours"),
     ("client", "cli", "demo", "__main__"),
 )
 RANK = {part: rank for rank, parts in enumerate(LAYERS) for part in parts}

@@ -482,7 +482,9 @@ class EDDPMImputer(
         Returns
         -------
         Same type as X
-            Same index, columns and dtypes; observed cells bit for bit as they were.
+            Same index, columns and dtypes; observed cells bit for bit as they were. xarray
+            data in chunks of dask, which must hold whole series, come back in the same chunks,
+            filled as they are computed.
 
         Raises
         ------
@@ -492,8 +494,12 @@ class EDDPMImputer(
             If the data do not fit the model; the message names the column or row.
         """
         from tsimpute.answers import medians
+        from tsimpute.blocks import fill_by_block, is_chunked
         from tsimpute.choices import Choice
 
+        if is_chunked(X):
+            check_is_fitted(self)
+            return fill_by_block(self, X, method=method, sampler=sampler, variance=variance)
         panel = self._read(X)
         choice = Choice(method=method, sampler=sampler, variance=variance)
         return panel.fill(medians(self, panel, choice))
