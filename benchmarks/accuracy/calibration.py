@@ -281,7 +281,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--device", default="auto")
     options = parser.parse_args()
-    options.missing, options.fold = 0.1, 0
+    options.data, options.missing, options.fold = "healthcare", 0.1, 0
     if options.threads:
         torch.set_num_threads(options.threads)
     circumstances()

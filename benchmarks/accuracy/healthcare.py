@@ -48,12 +48,17 @@ LEARNING_RATE = 1e-3 * FINE_TUNING_RATE  # of the default, as `prune` takes it
 
 @dataclass(frozen=True)
 class Data:
-    """Standardised stays (N, 48, 35) with NaN where missing, targets, and the fold."""
+    """Standardised windows (N, L, K) with NaN where missing, targets, and the split.
+
+    Scores are in standardised units, unless `mean` and `sd` (K,) lead to others.
+    """
 
     values: np.ndarray
     target: np.ndarray
     train: np.ndarray
     test: np.ndarray
+    mean: np.ndarray | float = 0.0
+    sd: np.ndarray | float = 1.0
 
 
 def read_data(missing: float, fold: int) -> Data:

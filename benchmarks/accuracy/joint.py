@@ -1,6 +1,7 @@
-"""Healthcare (PhysioNet 2012): do samples hang together? Energy and variogram scores.
+"""Do samples hang together? Energy and variogram scores on the data of `cases.py`.
 
     python benchmarks/accuracy/joint.py --stays 40 --samples 16
+    python benchmarks/accuracy/joint.py --data air-quality --stays 82 --samples 16
 
 Kinds: `plain`, samples of the sampler; `coupled`, the same with the marginal head's distribution in
 each cell; `independent`, draws from the head that know nothing of each other; `reference`, all 50
@@ -21,7 +22,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from healthcare import Data, read_data
+from cases import CASE_KEY, add_options, identity, read_case
+from healthcare import Data
 from marginals import with_marginals
 from records import CACHE, RESULTS, add_row, circumstances, has_row
 
@@ -34,7 +36,7 @@ from tsimpute.evaluation import (
 )
 
 FILE = RESULTS / "joint.csv"
-KEY = ["missing", "fold", "kind", "kept", "n_stays", "n_samples", "seed"]
+KEY = [*CASE_KEY, "kind", "kept", "n_stays", "n_samples", "seed"]
 HEAD_KINDS = ("coupled", "independent")
 PLACES = ("14 29", "11 18 29", "8 16 24 32 40")
 
@@ -110,8 +112,7 @@ def run_row(
 def main() -> None:
     """Run all rows that the result file does not have yet."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--missing", type=float, default=0.1)
-    parser.add_argument("--fold", type=int, default=0)
+    add_options(parser)
     parser.add_argument("--stays", type=int, default=40)
     parser.add_argument("--samples", type=int, default=16)
     parser.add_argument("--seed", type=int, default=0)
@@ -124,7 +125,7 @@ def main() -> None:
     if options.threads:
         torch.set_num_threads(options.threads)
     circumstances()
-    data = read_data(options.missing, options.fold)
+    data = read_case(options)
     imputer, _ = with_marginals(data, options)
     imputer.set_params(overlap=0.0, start="noise")
     rows = [{"kind": "independent", "kept": ""}]
@@ -132,7 +133,7 @@ def main() -> None:
         rows.append({"kind": "reference", "kept": " ".join(map(str, range(50)))})
     rows += [{"kind": kind, "kept": k} for k in options.kept for kind in ("plain", "coupled")]
     for row in rows:
-        asked = {"missing": options.missing, "fold": options.fold, **row}
+        asked = {**identity(options), **row}
         n = options.reference_samples if row["kind"] == "reference" else options.samples
         asked |= {"n_stays": options.stays, "n_samples": n, "seed": options.seed}
         if has_row(FILE, asked):

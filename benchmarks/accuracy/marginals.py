@@ -1,9 +1,11 @@
-"""Healthcare (PhysioNet 2012), official CSDI weights: the marginal head, and starts from it.
+"""The marginal head, and starts from it, on the networks of `cases.py`.
 
     python benchmarks/accuracy/marginals.py --stays 40 --samples 16
+    python benchmarks/accuracy/marginals.py --data air-quality --stays 82 --samples 16
 
-The head is trained from a copy of the official network on the training stays. Rows: the head
-alone (one evaluation), and few-step chains that start at pure noise or at what the head expects.
+The head is trained from a copy of the network on the training windows. Rows: the head alone (one
+evaluation); few-step chains that start at pure noise or at what the head expects; and quantiles of
+samples that are coupled to the head.
 Rows are written one by one; see `samplers.py` for the rest. Needs TSIMPUTE_DATA.
 """
 
@@ -17,7 +19,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from healthcare import Data, read_data
+from cases import CASE_KEY, add_options, file_name, identity, in_units, read_case
+from healthcare import WELL_PLACED, Data
 from records import CACHE, RESULTS, add_row, circumstances, has_row
 from samplers import LEARNED_PLACES, scores, with_heads
 
@@ -25,13 +28,13 @@ from tsimpute import EDDPMImputer, load
 from tsimpute.evaluation.metrics import CRPS_LEVELS
 
 FILE = RESULTS / "marginals.csv"
-KEY = ["missing", "fold", "method", "start", "kept", "iterations", "n_stays", "n_samples", "seed"]
-PLACES = LEARNED_PLACES | {5: [8, 16, 24, 32, 40]}
+KEY = [*CASE_KEY, "method", "start", "kept", "iterations", "n_stays", "n_samples", "seed"]
+PLACES = WELL_PLACED | LEARNED_PLACES
 
 
 def with_marginals(data: Data, options: argparse.Namespace) -> tuple[EDDPMImputer, float]:
-    """The official weights with a marginal head, and the seconds that its training took."""
-    name = f"head-{options.iterations}-fold{options.fold}-seed{options.seed}"
+    """The network with a marginal head, and the seconds that its training took."""
+    name = f"head-{options.iterations}-{file_name(options)}"
     saved, clock = CACHE / "marginals" / name, CACHE / "marginals" / f"{name}.seconds"
     if saved.exists():
         return load(saved, device=options.device), float(clock.read_text())
@@ -51,6 +54,7 @@ def wanted(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
         kept = " ".join(map(str, PLACES[n_steps]))
         for start in ("noise", "marginals"):
             yield {"method": "samples", "start": start, "kept": kept}
+        yield {"method": "coupled", "start": "noise", "kept": kept}
 
 
 def run_row(
@@ -65,28 +69,36 @@ def run_row(
     imputer.set_params(start=row["start"], variance="crps", antithetic=True, overlap=0.0)
     hidden = np.where(data.target[stays], np.nan, data.values[stays])
     begun = time.perf_counter()
-    found = imputer.predict_quantiles(
-        hidden,
-        CRPS_LEVELS,
-        n_samples=options.samples,
-        random_state=options.seed,
-        method=row["method"],
-    ).values
+    found = quantiles(row["method"], imputer, hidden, options)
     seconds = round(time.perf_counter() - begun, 1)
     imputer.model_ = full
     evaluations = 1 if row["method"] == "head" else len(row["kept"].split()) * options.samples
-    evaluations += row["start"] == "marginals"
+    evaluations += row["start"] == "marginals" or row["method"] == "coupled"
     target = data.target[stays]
-    answer = scores(found[:, target], data.values[stays][target])
+    marks, truth = (
+        in_units(cells, data, stays, target)
+        for cells in (found[:, target], data.values[stays][target])
+    )
+    answer = scores(marks, truth)
     return answer | {"nfe_per_window": evaluations, "seconds": seconds}
+
+
+def quantiles(
+    method: str, imputer: EDDPMImputer, hidden: np.ndarray, options: argparse.Namespace
+) -> np.ndarray:
+    """The protocol's quantiles (19, N, L, K) by one method."""
+    size = {"n_samples": options.samples, "random_state": options.seed}
+    if method != "coupled":
+        return imputer.predict_quantiles(hidden, CRPS_LEVELS, method=method, **size).values
+    drawn = imputer.sample(hidden, marginals="head", **size).values
+    return np.asarray(np.quantile(drawn, CRPS_LEVELS, axis=0))
 
 
 def main() -> None:
     """Run all rows that the result file does not have yet."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--missing", type=float, default=0.1)
-    parser.add_argument("--fold", type=int, default=0)
-    parser.add_argument("--stays", type=int, default=40, help="test stays; 0: the whole fold")
+    add_options(parser)
+    parser.add_argument("--stays", type=int, default=40, help="test windows; 0: all")
     parser.add_argument("--samples", type=int, default=16)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--iterations", type=int, default=500, help="of the head's training")
@@ -97,10 +109,10 @@ def main() -> None:
     if options.threads:
         torch.set_num_threads(options.threads)
     circumstances()
-    data = read_data(options.missing, options.fold)
+    data = read_case(options)
     imputer, train_seconds = with_marginals(data, options)
     for row in wanted(options):
-        asked = {"missing": options.missing, "fold": options.fold, **row}
+        asked = {**identity(options), **row}
         asked |= {"iterations": options.iterations, "n_stays": options.stays}
         asked |= {"n_samples": options.samples, "seed": options.seed}
         if has_row(FILE, asked):

@@ -1,6 +1,10 @@
-"""Healthcare (PhysioNet 2012), official CSDI weights: samplers, variances and steps, no training.
+"""Samplers, variances and steps on one trained network, which is not trained any more.
 
     python benchmarks/accuracy/samplers.py --stays 40 --samples 16
+    python benchmarks/accuracy/samplers.py --data air-quality --stays 82 --samples 16
+
+Healthcare (PhysioNet 2012) by the official CSDI weights, or Air-quality by a network of ours; see
+`cases.py`.
 
 Each row asks for the protocol's 19 quantiles, as a user would, of the same hidden cells. With a
 variance other than "fixed" they are those of the mixture of the Gaussians in which the
@@ -8,8 +12,9 @@ trajectories end. The variance heads are trained once, on the training stays, wi
 frozen. `naive` is what the published tables printed as DDPM at few steps: the noise of single
 steps with the levels of the whole chain, which fit together at no step but the first.
 
-Rows are written one by one, so that the script can be stopped and started again. Standardised
-units; protocol of CSDI. Needs TSIMPUTE_DATA.
+"ggdm", "tdas" and "genie-distilled" are fitted on the training windows for the steps of their row.
+Rows are written one by one, so that the script can be stopped and started again. Protocols of CSDI.
+Needs TSIMPUTE_DATA.
 """
 
 from __future__ import annotations
@@ -23,7 +28,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from healthcare import WELL_PLACED, Data, official, read_data
+from cases import CASE_KEY, add_options, base, file_name, identity, in_units, read_case
+from healthcare import WELL_PLACED, Data
 from records import CACHE, RESULTS, add_row, circumstances, has_row
 
 from tsimpute import EDDPMImputer, load
@@ -51,10 +57,11 @@ from tsimpute.training.variance_heads import (
 )
 
 FILE = RESULTS / "samplers.csv"
-KEY = ["missing", "fold", "sampler", "variance", "placement", "kept", "antithetic", "n_stays"]
+KEY = [*CASE_KEY, "sampler", "variance", "placement", "kept", "antithetic", "n_stays"]
 KEY += ["n_samples", "seed"]
 SCHEDULE = make_schedule()
 HEAD_BATCHES = 150
+FITTED = ("tdas", "ggdm", "genie-distilled")
 LEARNED_PLACES = {1: [27], 2: [14, 29], 3: [11, 18, 29]}  # found by EDDPM's guarded rule
 
 
@@ -82,11 +89,11 @@ def naive(
 
 
 def with_heads(data: Data, options: argparse.Namespace) -> EDDPMImputer:
-    """The official weights with every variance head, from the cache or trained now."""
-    saved = CACHE / "samplers" / f"heads-fold{options.fold}-seed{options.seed}"
+    """The network with every variance head, from the cache or trained now."""
+    saved = CACHE / "samplers" / f"heads-{file_name(options)}"
     if saved.exists():
         return load(saved, device=options.device)
-    imputer = official(options)
+    imputer = base(data, options)
     model = imputer.model_
     source = training_examples(imputer, model, read_panel(data.values[data.train]), options.seed)
     network = model.network.to(source.device)
@@ -100,7 +107,7 @@ def with_heads(data: Data, options: argparse.Namespace) -> EDDPMImputer:
 
 
 def places(n_steps: int) -> dict[str, list[int]]:
-    """Kept steps by the way that they were chosen."""
+    """Kept steps by the way that they were chosen; by hand and learned on Healthcare."""
     by_hand = {"by hand": WELL_PLACED[n_steps]} if n_steps in WELL_PLACED else {}
     learned = {"learned": LEARNED_PLACES[n_steps]} if n_steps in LEARNED_PLACES else {}
     spaced = {
@@ -112,8 +119,8 @@ def places(n_steps: int) -> dict[str, list[int]]:
 
 def wanted(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """Sampler, variance, placement and kept steps of every row, cheap ones first."""
-    variances = {"ddpm": ["fixed", "large", "analytic", "crps", "npr", "sn"]}
-    variances["ddim"] = ["fixed", "crps", "npr", "sn"]
+    every = ["fixed", "large", "analytic", "crps", "npr", "sn"]
+    variances = {"ddpm": every, "ddim": every} | {kind: ["fixed"] for kind in FITTED}
     for n_steps in options.steps:
         for placement, kept in places(n_steps).items():
             if placement not in options.placements:
@@ -162,6 +169,8 @@ def run_row(
     grid = full.schedule.respaced([int(step) for step in row["kept"].split()])
     imputer.model_ = replace(full, grid=grid)
     imputer.set_params(antithetic=row["antithetic"], overlap=0.0)
+    if row["sampler"] in FITTED:
+        imputer.fit_sampler(data.values[data.train], row["sampler"])
     counter = full.network.skip_projection.register_forward_hook(
         lambda module, inputs, output: windows_seen.append(len(output))
     )
@@ -181,7 +190,11 @@ def run_row(
         imputer.model_ = full
     seconds = round(time.perf_counter() - begun, 1)
     target = data.target[stays]
-    answer = scores(found[:, target], data.values[stays][target])
+    marks, truth = (
+        in_units(cells, data, stays, target)
+        for cells in (found[:, target], data.values[stays][target])
+    )
+    answer = scores(marks, truth)
     return answer | {"nfe_per_window": sum(windows_seen) / len(stays), "seconds": seconds}
 
 
@@ -189,13 +202,12 @@ def main() -> None:
     """Run all rows that the result file does not have yet."""
     SAMPLERS["naive"] = naive
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--missing", type=float, default=0.1)
-    parser.add_argument("--fold", type=int, default=0)
-    parser.add_argument("--stays", type=int, default=40, help="test stays")
+    add_options(parser)
+    parser.add_argument("--stays", type=int, default=40, help="test windows")
     parser.add_argument("--samples", type=int, default=16)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--steps", type=int, nargs="+", default=[1, 2, 3, 5, 10, 20, 25, 50])
-    parser.add_argument("--samplers", nargs="+", default=list(SAMPLERS))
+    parser.add_argument("--samplers", nargs="+", default=[*SAMPLERS, *FITTED])
     parser.add_argument("--variances", nargs="+", default=list(VARIANCES))
     parser.add_argument("--placements", nargs="+", default=["by hand", "uniform", "quadratic"])
     parser.add_argument("--threads", type=int, default=0)
@@ -204,10 +216,10 @@ def main() -> None:
     if options.threads:
         torch.set_num_threads(options.threads)
     circumstances()
-    data = read_data(options.missing, options.fold)
+    data = read_case(options)
     imputer = with_heads(data, options)
     for row in wanted(options):
-        asked = {"missing": options.missing, "fold": options.fold, **row, "n_stays": options.stays}
+        asked = {**identity(options), **row, "n_stays": options.stays}
         asked |= {"n_samples": options.samples, "seed": options.seed}
         if has_row(FILE, asked):
             continue

@@ -19,6 +19,7 @@ def settings() -> pd.DataFrame:
     walks["setting"] = walks["sampler"] + ", " + walks["variance"]
     walks.loc[walks["antithetic"], "setting"] += ", pairs"
     marginals = read_rows(RESULTS / "marginals.csv")
+    walks, marginals = (rows[rows["data"] == "healthcare"] for rows in (walks, marginals))
     started = marginals[(marginals["method"] == "samples") & (marginals["start"] == "marginals")]
     started = started.assign(setting="ddpm, crps, pairs, start at the marginals")
     head = marginals[marginals["method"] == "head"].assign(setting="marginal head")
@@ -30,18 +31,28 @@ def settings() -> pd.DataFrame:
 
 
 def write_markdown(path: Path) -> None:
-    """Every row, by missing share and evaluations; the lowest CRPS of each share is bold."""
+    """Every row, by data, hidden share and evaluations; the lowest CRPS of each is bold."""
     rows = read_rows(RESULTS / "samplers.csv")
-    rows = rows.sort_values(["missing", "n_stays", "nfe_per_window", "crps"])
-    best = rows.groupby(["missing", "n_stays"])["crps"].transform("min")
+    rows["missing"] = rows["missing"].map("{:.0%}".format).where(rows["missing"].notna(), "")
+    rows = rows.sort_values(["data", "missing", "n_stays", "nfe_per_window", "crps"])
+    best = rows.groupby(["data", "missing", "n_stays"])["crps"].transform("min")
     rows = rows.assign(best=rows["crps"] == best)
-    names = ["hidden", "stays", "sampler", "variance", "pairs", "kept steps", "evaluations"]
+    names = [
+        "data",
+        "hidden",
+        "windows",
+        "sampler",
+        "variance",
+        "pairs",
+        "kept steps",
+        "evaluations",
+    ]
     names += ["MAE", "RMSE", "CRPS", "50 % covers", "90 % covers", "seconds"]
     lines = ["| " + " | ".join(names) + " |", "|---" * len(names) + "|"]
     for row in rows.itertuples():
         kept = row.kept if row.kept.count(" ") < 25 else f"all {row.kept.count(' ') + 1}"
         crps = f"**{row.crps:.4f}**" if row.best else f"{row.crps:.4f}"
-        cells = [f"{row.missing:.0%}", row.n_stays, row.sampler, row.variance]
+        cells = [row.data, row.missing, row.n_stays, row.sampler, row.variance]
         cells += ["yes" if row.antithetic else "", kept, row.nfe_per_window]
         cells += [f"{row.mae:.4f}", f"{row.rmse:.4f}", crps, f"{row.coverage_50:.3f}"]
         cells += [f"{row.coverage_90:.3f}", f"{row.seconds:.0f}"]
