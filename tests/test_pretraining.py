@@ -14,6 +14,8 @@ import pytest
 import torch
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import TimeSeriesSplit, cross_val_score
+from sklearn.pipeline import make_pipeline
 
 from tsimpute import EDDPMImputer, load
 from tsimpute.errors import InputError, ModelFileError
@@ -99,10 +101,28 @@ def test_pretraining_tells_what_happened_and_does_not_fit(pretrained):
         pretrained.save("nowhere")
 
 
-def test_a_clone_forgets_it(pretrained):
-    again = clone(pretrained)
-    assert not hasattr(again, "pretrained_")
+def test_a_clone_is_unfitted_but_starts_from_it_too(pretrained, monkeypatch):
+    data = table("abc")
+    again = clone(pretrained.fit(data))
     assert again.get_params() == pretrained.get_params()
+    with pytest.raises(NotFittedError):
+        again.transform(data)
+    begun = weights_at_start(again, data, monkeypatch)
+    for name, weight in pretrained.pretrained_.weights.items():
+        assert name == EMBEDDING or torch.equal(begun[name], weight), name
+
+
+def test_a_clone_of_what_was_never_pretrained_is_not(pretrained):
+    assert not hasattr(clone(EDDPMImputer(**TINY)), "pretrained_")
+
+
+def test_every_fold_of_a_cross_validation_starts_from_it(pretrained):
+    data, folds = table("abc", 120), TimeSeriesSplit(2)
+    scores = cross_val_score(make_pipeline(pretrained), data, cv=folds, error_score="raise")
+    for score, (train, test) in zip(scores, folds.split(data), strict=True):
+        alone = copy.deepcopy(pretrained).fit(data.iloc[train]).score(data.iloc[test])
+        scratch = EDDPMImputer(**TINY).fit(data.iloc[train]).score(data.iloc[test])
+        assert score == alone != scratch
 
 
 def test_the_seed_decides(pretrained):
@@ -148,6 +168,17 @@ def test_any_container_and_any_length():
         [arrays, many, table("ab", 20, None).to_xarray().rename(index="time")], epochs=1
     )
     assert imputer.pretrained_.feature_names == (None, None, "a", "b")
+
+
+def test_a_data_set_shorter_than_a_window_is_padded():
+    """As a short series among longer ones is."""
+    short = [table("c", 5, seed=1), table("d", 2, seed=2).fillna(1.0)]
+    imputer = EDDPMImputer(**TINY).pretrain([*short, table("ab")], epochs=2)
+    assert imputer.pretrained_.feature_names == ("c", "d", "a", "b")
+    assert imputer.pretraining_history_["train_loss"].notna().all()
+    fresh = EDDPMImputer(**TINY).pretrain(table("cdab"), epochs=1)
+    learned = [one.pretrained_.weights[EMBEDDING][:2] for one in (imputer, fresh)]
+    assert not torch.isclose(*learned).all(1).any()
 
 
 def test_without_a_length_there_are_about_two_thousand_iterations(monkeypatch):
@@ -208,6 +239,32 @@ def test_the_plan_is_announced(capsys):
     shown = capsys.readouterr().err
     assert "pre-training on 2 data sets of 3 features in all; 50% hidden by block" in shown
     assert "pre-train: 100%" in shown
+
+
+def test_what_is_announced_is_what_can_be_hidden(capsys):
+    """Of ten features nine are hidden, but of two only one."""
+    imputer = EDDPMImputer(**TINY | {"verbose": 1})
+    ten, two = (table(names, 12).fillna(0.0) for names in ("abcdefghij", "ab"))
+    message = (
+        r"mask_rate=0.9 cannot be reached with mask_kind='feature': 50% in data\[1\] is hidden"
+    )
+    with pytest.warns(UserWarning, match=message) as caught:
+        imputer.pretrain([ten, two], mask_rate=0.9, mask_kind="feature", epochs=1)
+    assert [one.filename for one in caught] == [__file__]
+    hidden = (9 * 12 + 1 * 12) / (10 * 12 + 2 * 12)
+    assert f"{hidden:.0%} hidden by feature" in capsys.readouterr().err
+    assert imputer.pretraining_history_["visible_share"][0] == pytest.approx(1 - hidden)
+
+
+@pytest.mark.parametrize(
+    ("kind", "data"), [("feature", table("a")), ("block", table("ab").iloc[[0, 1]].fillna(0.0))]
+)
+def test_a_data_set_of_which_nothing_can_be_hidden_is_refused(kind, data):
+    if kind == "block":
+        data.iloc[0] = np.nan
+    message = rf"data\[1\]: mask_kind='{kind}' can hide nothing.*pass another mask_kind"
+    with pytest.raises(InputError, match=message):
+        EDDPMImputer(**TINY).pretrain([table("abc"), data], mask_kind=kind, epochs=1)
 
 
 # --------------------------------------------------------------------------------- and the fit
@@ -342,9 +399,9 @@ def test_an_empty_data_set_is_refused_by_its_place():
         EDDPMImputer(**TINY).pretrain(empty, epochs=1)
 
 
-def test_data_shorter_than_a_window_are_refused_by_their_place():
-    with pytest.raises(InputError, match=r"data\[1\]: the longest series has 5 rows"):
-        EDDPMImputer(**TINY).pretrain([table(), table(n_times=5)], epochs=1)
+def test_where_no_data_set_fills_a_window_the_longest_is_named():
+    with pytest.raises(InputError, match=r"data\[1\]: the longest series has 8 rows.*steps=8 or"):
+        EDDPMImputer(**TINY).pretrain([table(n_times=5), table(n_times=8)], epochs=1)
 
 
 @pytest.mark.parametrize("bad", [{"epochs": 0}, {"time_budget_s": -1.0}])
@@ -544,3 +601,10 @@ def test_epochs_of_pretraining_are_a_whole_number(epochs):
     with pytest.raises(InputError, match=r"epochs=.*expected a whole number of at least 1"):
         small.pretrain(data, epochs=epochs)
     assert not hasattr(small, "pretrained_")
+
+
+@pytest.mark.parametrize("seconds", ["a", True, np.True_, 0, -1.0, float("nan"), [5]])
+def test_a_time_budget_of_pretraining_is_a_number_of_seconds(seconds):
+    """It is checked before the data are."""
+    with pytest.raises(InputError, match=r"time_budget_s=.*expected a number of more than 0"):
+        EDDPMImputer(**TINY).pretrain(None, time_budget_s=seconds)

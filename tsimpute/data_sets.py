@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from tsimpute.errors import InputError
 from tsimpute.panel.cells import FloatArray
-from tsimpute.panel.checks import check_fit_panel
+from tsimpute.panel.checks import check_fills_window, check_learnable
 from tsimpute.panel.containers import read_panel
 from tsimpute.panel.core import Panel
 from tsimpute.panel.elapsed import Clock
@@ -63,14 +63,15 @@ def read_data_sets(imputer: Reads, data: Any) -> list[DataSet]:
     Raises
     ------
     InputError
-        If there is none, one cannot be fitted on, or they have no common scale of time; the
-        message names the data set by its place.
+        If there is none, one cannot be learned from, none is as long as a window, or they have
+        no common scale of time; the message names the data set by its place.
     """
     several = isinstance(data, list | tuple)
     named = [(f"data[{i}]", each) for i, each in enumerate(data)] if several else [("data", data)]
     if not named:
         raise InputError("data: got an empty list, expected at least one data set to learn from")
     sets = [_read(imputer, each, name) for name, each in named]
+    check_fills_window([each.panel for each in sets], imputer.window_steps)
     _check_common_step(sets)
     return [_on_clock(each, sets[0].clock) for each in sets]
 
@@ -80,7 +81,7 @@ def _read(imputer: Reads, data: Any, name: str) -> DataSet:
     side = SideColumns.fit(panel, imputer.exogenous, imputer.calendar, imputer.time)
     if side is not None:
         panel = side.split(panel)
-    check_fit_panel(panel, imputer.window_steps)
+    check_learnable(panel)
     return DataSet(panel, side)
 
 

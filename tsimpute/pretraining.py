@@ -28,6 +28,7 @@ from tsimpute.running import own_random_numbers, run_to_end, say
 from tsimpute.training.batches import WindowSource
 from tsimpute.training.cell_masks import Masking
 from tsimpute.training.config import TrainingConfig
+from tsimpute.training.hidden_share import checked_hidden_share
 from tsimpute.training.history import PretrainingRecord, history_frame
 from tsimpute.training.pretraining import (
     WEIGHT_DECAY,
@@ -71,9 +72,11 @@ def pretrain(
     device = resolve_device(imputer.device)
     labels = [each.panel.feature_names or each.panel.n_features for each in sets]
     names, numbers = feature_numbers(labels)
-    sources = [
-        all_rows(each.scaled(imputer.scaling), data_plan(imputer, each.side)) for each in sets
-    ]
+    named = {
+        each.panel.name: all_rows(each.scaled(imputer.scaling), data_plan(imputer, each.side))
+        for each in sets
+    }
+    hidden_share, sources = checked_hidden_share(named, how.masking, seed), [*named.values()]
     with own_random_numbers(seed, device):
         shape = network_shape(imputer, len(names), sources[0].side)
         run = Pretrainer(
@@ -86,7 +89,7 @@ def pretrain(
             rng=np.random.default_rng([seed, 1]),
             generator=torch.Generator().manual_seed(seed),
         )
-        _announce(imputer, run)
+        _announce(imputer, run, hidden_share)
         files = (restore_pretraining, save_pretraining)
         run_to_end(imputer, run, "pre-train", how.checkpoint, files)
     return PretrainedTrunk(
@@ -135,7 +138,7 @@ def _config(imputer: Settings, how: Pretraining, sources: Sequence[WindowSource]
     )
 
 
-def _announce(imputer: Settings, run: Pretrainer) -> None:
+def _announce(imputer: Settings, run: Pretrainer, hidden_share: float) -> None:
     config, n_sets = run.config, len(run.sets)
     n_batches = sum(data.source.n_batches(config.batch_size) for data in run.sets)
     length = (
@@ -146,7 +149,7 @@ def _announce(imputer: Settings, run: Pretrainer) -> None:
     say(
         imputer,
         f"tsimpute: pre-training on {n_sets} data set{'s' if n_sets > 1 else ''} of "
-        f"{run.network.config.n_features} features in all; {run.masking.rate:.0%} hidden by "
+        f"{run.network.config.n_features} features in all; {hidden_share:.0%} hidden by "
         f"{run.masking.kind}; {n_parameters(run.network)} parameters; {length} on {run.device}",
     )
 

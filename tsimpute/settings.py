@@ -114,6 +114,14 @@ def check_count(name: str, value: object) -> None:
         raise InputError(f"{name}={value!r} cannot be used; expected a whole number of at least 1")
 
 
+def check_number(name: str, value: object, low: float) -> None:
+    """Raise InputError unless an argument is a number of more than `low`."""
+    real = isinstance(value, int | float | np.integer | np.floating)
+    is_number = real and not isinstance(value, bool)
+    if not (is_number and float(value) > low):  # type: ignore[arg-type]
+        raise InputError(f"{name}={value!r} cannot be used; expected a number of more than {low:g}")
+
+
 def checked_quantiles(quantiles: Sequence[float], name: str = "quantiles") -> list[float]:
     """Levels as floats, in the order given; errors call the parameter by its name.
 

@@ -47,6 +47,15 @@ def test_it_stands_in_a_pipeline_and_leaves_its_settings_alone() -> None:
     assert changed.get_params()["imputer__n_samples"] == 3
 
 
+def test_what_was_pretrained_is_not_lost() -> None:
+    pretrained = EDDPMImputer(**SMALL).pretrain(wave(40), epochs=1)
+    trunk = pretrained.pretrained_
+    wanted = pretrained.fit(wave(30, 1)).transform(wave(30, 1))
+    for one in (SktimeImputer(pretrained), SktimeImputer(pretrained).clone()):
+        pd.testing.assert_frame_equal(one.fit_transform(wave(30, 1)), wanted)
+        assert one.imputer_.pretrained_ is trunk
+
+
 @pytest.mark.slow
 def test_sktimes_own_checks_pass() -> None:
     from sktime.utils.estimator_checks import check_estimator

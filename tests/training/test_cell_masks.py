@@ -12,7 +12,7 @@ from tsimpute.denoiser.config import DenoiserConfig
 from tsimpute.denoiser.flops import visible_flops
 from tsimpute.denoiser.visible import VisibleCells
 from tsimpute.errors import InputError
-from tsimpute.training.cell_masks import MASK_KINDS, draw_visible
+from tsimpute.training.cell_masks import MASK_KINDS, Masking, draw_visible, hidden_cells
 
 FULL = torch.ones(8, 36, 7, dtype=torch.bool)
 
@@ -42,6 +42,20 @@ def test_the_rate_is_kept_on_average(kind, rate):
     shares = [draw_visible(kind, rate, FULL, draws).float().mean().item() for _ in range(300)]
     wanted = max(1 - rate, 1 / 7) if kind == "feature" else 1 - rate  # one of seven always stays
     assert np.mean(shares) == pytest.approx(wanted, abs=0.02)
+
+
+@pytest.mark.parametrize("kind", MASK_KINDS)
+@pytest.mark.parametrize("rate", [0.3, 0.75, 0.9])
+def test_what_is_hidden_on_average_is_known_before_anything_is_drawn(kind, rate):
+    """Also where one of few rows, features or cells has to stay, and where a window is empty."""
+    shape = (6, 9, 3)
+    observed_mask = torch.rand(shape, generator=generator(3)) < torch.linspace(0.1, 1, 9)[:, None]
+    observed_mask[0] = False
+    observed_mask[1, 2:] = observed_mask[2, :, 1:] = observed_mask[3, 1:, 1:] = False
+    draws = generator()
+    visible = [draw_visible(kind, rate, observed_mask, draws).sum().item() for _ in range(1500)]
+    hidden = observed_mask.sum().item() - np.mean(visible)
+    assert hidden_cells(Masking(kind, rate), observed_mask) == pytest.approx(hidden, rel=0.03)
 
 
 def test_blocks_hide_whole_rows_in_stretches():

@@ -9,7 +9,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils import check_random_state
 
 from tsimpute.imputer.base import FittedImputer
-from tsimpute.settings import check_count, check_parameters
+from tsimpute.settings import check_count, check_number, check_parameters
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,13 +47,17 @@ class Pretrains(FittedImputer):
         data : DataFrame, array, DataArray or Dataset, or a list of these
             What is learned from, with holes; each as in `fit`, and all with one time step.
         mask_rate : float, default=0.5
-            Share of the observed cells that the network does not get, between 0 and 1.
+            Share of the observed cells that the network does not get, between 0 and 1. One row,
+            feature or cell of each window stays visible: a rate that this puts out of reach is
+            warned of, and the plan that is printed tells what is hidden on average.
         mask_kind : {"block", "feature", "cell"}, default="block"
             What is left out: stretches of time, whole features, or single cells.
         epochs : int, optional
             Passes over the windows of all data sets.
         time_budget_s : float, optional
-            Seconds; whichever of the two ends first counts. Without both about 2,000 iterations.
+            Seconds; whichever of the two ends first counts. Without both about 2,000 iterations:
+            the imputer's own `epochs` and `time_budget_s` are those of `fit`, which has other,
+            and mostly fewer, rows to learn from.
         checkpoint : str or Path, optional
             As in `fit`.
 
@@ -66,7 +70,8 @@ class Pretrains(FittedImputer):
         Raises
         ------
         InputError
-            If the data, their time steps or a parameter cannot be used; the message names it.
+            If the data, their time steps or a parameter cannot be used, or nothing of a data set
+            can be hidden; the message names it.
         """
         from tsimpute.choices import check_choices
         from tsimpute.data_sets import read_data_sets
@@ -77,6 +82,8 @@ class Pretrains(FittedImputer):
         check_choices(self)
         if epochs is not None:
             check_count("epochs", epochs)
+        if time_budget_s is not None:
+            check_number("time_budget_s", time_budget_s, 0)
         how = Pretraining(Masking(mask_kind, mask_rate), epochs, time_budget_s, checkpoint)
         sets = read_data_sets(self, data)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
@@ -135,6 +142,11 @@ class Pretrains(FittedImputer):
 
         trunk = load_trunk(path)
         return cls(**{**trunk.parameters, **parameters})._adopt_trunk(trunk)
+
+    def __sklearn_clone__(self) -> Self:
+        """Unfitted copy that starts from the same pre-trained network, as in cross-validation."""
+        copy: Self = super().__sklearn_clone__()
+        return copy._adopt_trunk(self.pretrained_) if hasattr(self, "pretrained_") else copy
 
     def _adopt_trunk(self, trunk: PretrainedTrunk) -> Self:
         self.pretrained_ = trunk

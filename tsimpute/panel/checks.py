@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from tsimpute.errors import InputError
@@ -24,18 +26,56 @@ def check_fit_panel(panel: Panel, window_steps: int) -> None:
         If there are fewer than 2 rows, no observed value at all, a feature observed in no
         series, a series of several without an observed value, or no series as long as a window.
     """
-    longest = max(len(series) for series in panel.values)
-    if longest < 2:
+    check_learnable(panel)
+    check_fills_window([panel], window_steps)
+
+
+def check_learnable(panel: Panel) -> None:
+    """Raise InputError if there is nothing in the panel to learn from, in windows of any length.
+
+    Parameters
+    ----------
+    panel : Panel
+        The training data.
+
+    Raises
+    ------
+    InputError
+        As `check_fit_panel`, but for series that are shorter than a window.
+    """
+    if _longest(panel) < 2:
         raise InputError(
             f"{panel.name}: got 1 sample (row) per series, expected at least 2 rows of a time "
             f"series to fit on"
         )
     _check_observed(panel)
-    if longest < window_steps:
+
+
+def check_fills_window(panels: Sequence[Panel], window_steps: int) -> None:
+    """Raise InputError if no series of any panel is as long as a window.
+
+    Parameters
+    ----------
+    panels : sequence of Panel
+        What one network is trained on; shorter series are padded.
+    window_steps : int
+        Rows that the model sees at once.
+
+    Raises
+    ------
+    InputError
+        Naming the panel with the longest series.
+    """
+    panel = max(panels, key=_longest)
+    if _longest(panel) < window_steps:
         raise InputError(
-            f"{panel.name}: the longest series has {longest} rows, expected at least "
-            f"window_steps={window_steps}; pass window_steps={longest} or fewer"
+            f"{panel.name}: the longest series has {_longest(panel)} rows, expected at least "
+            f"window_steps={window_steps}; pass window_steps={_longest(panel)} or fewer"
         )
+
+
+def _longest(panel: Panel) -> int:
+    return max(len(series) for series in panel.values)
 
 
 def _check_observed(panel: Panel) -> None:

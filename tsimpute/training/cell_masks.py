@@ -78,16 +78,34 @@ def draw_visible(
     """
     check_masking(kind, rate)
     b, length, k = observed_mask.shape
+    units = _units(kind, observed_mask)
     if kind == "block":
         ticket = _stretch_tickets(b, length, rate, generator)
-        hidden = _lowest(ticket, observed_mask.any(2), rate, generator)[:, :, None]
+        hidden = _lowest(ticket, units, rate, generator)[:, :, None]
     elif kind == "feature":
         ticket = torch.rand(b, k, generator=generator)
-        hidden = _lowest(ticket, observed_mask.any(1), rate, generator)[:, None]
+        hidden = _lowest(ticket, units, rate, generator)[:, None]
     else:
         ticket = torch.rand(b, length * k, generator=generator)
-        hidden = _lowest(ticket, observed_mask.flatten(1), rate, generator).view(b, length, k)
+        hidden = _lowest(ticket, units, rate, generator).view(b, length, k)
     return observed_mask & ~hidden
+
+
+def hidden_cells(masking: Masking, observed_mask: Tensor) -> float:
+    """Number of cells of these windows (B, L, K) that `draw_visible` hides, on average.
+
+    It is the rate, or all but one of n rows, features or cells, whichever is less.
+    """
+    n_units = _units(masking.kind, observed_mask).sum(1).clamp(min=1)
+    share = (1 - 1 / n_units.double()).clamp(max=masking.rate)
+    return float(share @ observed_mask.flatten(1).sum(1).double())
+
+
+def _units(kind: str, observed_mask: Tensor) -> Tensor:
+    """What is hidden or visible as a whole (B, U): rows, features or cells with any reading."""
+    if kind == "cell":
+        return observed_mask.flatten(1)
+    return observed_mask.any(2 if kind == "block" else 1)
 
 
 def _stretch_tickets(b: int, length: int, rate: float, generator: torch.Generator) -> Tensor:

@@ -219,10 +219,15 @@ def fit_sparse_anchor(
 
     It is larger than in training, so that what is diffused has the same size in both.
     """
-    places = source.places(None)
-    chosen = np.random.default_rng([seed, 3]).permutation(len(places))[:MAX_ANCHOR_WINDOWS]
-    windows = source.load([places[i] for i in sorted(chosen)])
+    windows = some_windows(source, seed)
     generator = torch.Generator().manual_seed(seed)
     visible, targets = draw_cells(masking, strategy, windows.observed_mask, generator)
     at = windows.context.positions
     return Anchor.fit(kind, windows.values, visible & ~targets, targets, windows.padding, at)
+
+
+def some_windows(source: WindowSource, seed: int) -> Windows:
+    """Random windows of a data set, all where they are few."""
+    places = source.places(None)
+    chosen = np.random.default_rng([seed, 3]).permutation(len(places))[:MAX_ANCHOR_WINDOWS]
+    return source.load([places[i] for i in sorted(chosen)])
