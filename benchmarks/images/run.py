@@ -6,9 +6,10 @@
 scikit-learn's 8 x 8 digits, T = 1000, linear schedule, as EDDPM's image experiment (Zhang et al.
 2024, Section 5.2). One U-Net is trained with every step. For each number of steps, `respaced` walks
 evenly spaced steps of it with each sampler; `respaced, fine-tuned` trains it on for a few
-iterations on exactly those steps; `EDDPM` learns which steps to keep and trains as long on them.
-Quality is the Frechet distance between samples and all real images in the features of a classifier
-that is trained here. Networks and rows are kept: the script can be stopped and started again.
+iterations on exactly those steps; `EDDPM` learns which steps to keep, by this library's guarded
+rule and not by the one that is printed in the paper, and trains as long on them. Quality is the
+Frechet distance between samples and all real images in the features of a classifier that is trained
+here. Networks and rows are kept: the script can be stopped and started again.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import argparse
 import copy
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -176,7 +177,7 @@ def prepared(row: dict[str, Any], base: UNet, options: argparse.Namespace) -> tu
         return base, even
     name = f"{row['kind']}-{n_steps}-{options.iterations}-{options.seed}"
     if row["kind"] == "EDDPM":
-        file = FOLDER / f"{name}.keep_prob.npz"
+        file = keep_prob_file(n_steps, options.iterations, options.seed)
         if not file.exists():
             grid, keep_prob = learned_grid(base, n_steps, options.seed)
             FOLDER.mkdir(parents=True, exist_ok=True)
@@ -228,18 +229,29 @@ def main() -> None:
             "kept": " ".join(map(str, grid.index)) if len(grid) <= 50 else "",
         }
         add_row(FILE, asked | found | told, KEY)
-        keep_some(row, drawn)
+        keep_some(asked, drawn)
         line = (
             f"{row['kind']:22s} {row['sampler']:15s} {row['variance']:6s} {row['steps']:5d} steps"
         )
         print(f"{line}: distance {found['frechet_distance']:8.3f}, {seconds:.0f} s", flush=True)
 
 
-def keep_some(row: dict[str, Any], drawn: Tensor) -> None:
+def samples_file(row: Mapping[str, Any]) -> Path:
+    """Where a few samples of a row are kept."""
+    parts = ("kind", "sampler", "variance", "steps", "iterations", "seed")
+    return FOLDER / "samples" / f"{'-'.join(str(row[part]) for part in parts)}.npy"
+
+
+def keep_prob_file(n_steps: int, iterations: int, seed: int) -> Path:
+    """Where the steps that were learned are kept, with their keep-probabilities."""
+    return FOLDER / f"EDDPM-{n_steps}-{iterations}-{seed}.keep_prob.npz"
+
+
+def keep_some(row: Mapping[str, Any], drawn: Tensor) -> None:
     """A few samples for the picture."""
-    name = "-".join(str(row[part]) for part in ("kind", "sampler", "variance", "steps"))
-    (FOLDER / "samples").mkdir(parents=True, exist_ok=True)
-    np.save(FOLDER / "samples" / f"{name}.npy", drawn[:16, 0].numpy())
+    file = samples_file(row)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    np.save(file, drawn[:16, 0].numpy())
 
 
 if __name__ == "__main__":
