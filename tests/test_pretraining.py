@@ -176,9 +176,6 @@ def test_a_data_set_shorter_than_a_window_is_padded():
     imputer = EDDPMImputer(**TINY).pretrain([*short, table("ab")], epochs=2)
     assert imputer.pretrained_.feature_names == ("c", "d", "a", "b")
     assert imputer.pretraining_history_["train_loss"].notna().all()
-    fresh = EDDPMImputer(**TINY).pretrain(table("cdab"), epochs=1)
-    learned = [one.pretrained_.weights[EMBEDDING][:2] for one in (imputer, fresh)]
-    assert not torch.isclose(*learned).all(1).any()
 
 
 def test_without_a_length_there_are_about_two_thousand_iterations(monkeypatch):

@@ -195,7 +195,7 @@ class EDDPMImputer(
     stream_ : dict
         What `update` has taken, by series; not saved.
     pretrained_ : PretrainedTrunk
-        Weights that `fit` starts from; only after `pretrain` or `from_pretrained`.
+        Weights that `fit` starts from, of a clone too; only after `pretrain` or `from_pretrained`.
     pretraining_history_ : DataFrame
         One row an epoch of `pretrain`.
 
