@@ -210,3 +210,13 @@ def test_training_data_that_break_a_rule_are_named() -> None:
     with pytest.raises(InputError, match=r"'b' is in integers, but 1 of 4 .*2\.5"):
         check_obeyed(read_panel(df), made(integers=["b"]))
     check_obeyed(read_panel(df), made(order=[("a", "b")]))  # readings are not that exact
+
+
+@pytest.mark.parametrize("columns", [np.array(["b"]), pd.Index(["b"]), ["b"], ("b",)])
+def test_columns_may_come_in_any_sequence(columns):
+    assert made(integers=columns).whole.tolist() == [name == "b" for name in NAMES]
+    assert read_constraints(None, columns[:0], None, NAMES, len(NAMES)) is None
+
+
+def test_a_pair_of_bounds_may_be_an_array():
+    assert made(bounds={"a": np.array([0, 1])}).high[0] == 1

@@ -149,6 +149,16 @@ def test_columns_keep_their_dtypes_and_bits() -> None:
     assert frame["Float64"].isna().sum() == 1
 
 
+@pytest.mark.parametrize("dtype", ["Int8", "Int64", "int64[pyarrow]"])
+def test_a_column_of_whole_numbers_stays_one_where_its_fill_is_whole(dtype: str) -> None:
+    frame = pd.DataFrame({"count": pd.array([1, None, 3], dtype=dtype)})
+    panel = read_panel(frame)
+    for fill, kept in [(2.0, True), (2.5, False), (1e20, False)]:
+        filled = panel.fill([np.full((3, 1), fill)])["count"]
+        assert filled.tolist() == [1, fill, 3]
+        assert (str(filled.dtype) == str(frame["count"].dtype)) is kept
+
+
 def test_a_narrow_dtype_is_never_filled_by_infinity() -> None:
     panel = read_panel(np.array([[1.0, NAN], [2.0, 3.0]], dtype=np.float16))
     assert np.isfinite(panel.fill([np.full((2, 2), 1e6)])).all()

@@ -482,9 +482,10 @@ class EDDPMImputer(
         Returns
         -------
         Same type as X
-            Same index, columns and dtypes; observed cells bit for bit as they were. xarray
-            data in chunks of dask, which must hold whole series, come back in the same chunks,
-            filled as they are computed.
+            Same index, columns and dtypes; observed cells bit for bit as they were. A nullable
+            column of integers with a hole that is filled by no whole number becomes one of
+            floats; `integers` prevents that. xarray data in chunks of dask, which must hold
+            whole series, come back in the same chunks, filled as they are computed.
 
         Raises
         ------

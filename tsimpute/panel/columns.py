@@ -114,7 +114,7 @@ def place_of_column(
     shown = ", ".join(repr(label) for label in labels[:_MOST_NAMES_SHOWN])
     more = ", …" if len(labels) > _MOST_NAMES_SHOWN else ""
     raise InputError(
-        f"{parameter} names column {column!r}, which the data do not have; expected one of "
+        f"{parameter} names column {column!r}, which is none of those imputed; expected one of "
         f"{shown}{more}{advice}"
     )
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence, Sized
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from tsimpute.errors import InputError
 from tsimpute.panel.cells import BoolArray, FloatArray
@@ -44,14 +45,18 @@ def read_constraints(
         If a column is unknown, a pair is none, a chain has one column, or what is asked for
         cannot be.
     """
-    if not (bounds or integers or order):
+    if _is_empty(bounds) and _is_empty(integers) and _is_empty(order):
         return None
-    low, high = _bounds(bounds or {}, feature_names, n_features)
+    low, high = _bounds({} if bounds is None else bounds, feature_names, n_features)
     whole = np.zeros(n_features, dtype=bool)
-    for column in _columns(integers or (), "integers", "('gcs',)"):
+    for column in _columns(() if integers is None else integers, "integers", "('gcs',)"):
         whole[place_of_column(column, feature_names, n_features, "integers")] = True
-    at_most = _order(order or (), feature_names, n_features)
+    at_most = _order(() if order is None else order, feature_names, n_features)
     return Constraints(low, high, whole, at_most, feature_names)
+
+
+def _is_empty(asked: Any) -> bool:
+    return asked is None or (isinstance(asked, Sized) and len(asked) == 0)
 
 
 def _bounds(bounds: Any, names: Names, n_features: int) -> tuple[FloatArray, FloatArray]:
@@ -68,7 +73,8 @@ def _bounds(bounds: Any, names: Names, n_features: int) -> tuple[FloatArray, Flo
 
 
 def _pair(column: Hashable, pair: Any) -> tuple[float, float]:
-    ends = pair if isinstance(pair, list | tuple) and len(pair) == 2 else (np.nan, np.nan)
+    is_pair = isinstance(pair, list | tuple | np.ndarray) and len(pair) == 2
+    ends = pair if is_pair else (np.nan, np.nan)
     low, high = (_end(end, empty) for end, empty in zip(ends, (-np.inf, np.inf), strict=True))
     if not low <= high or low == np.inf or high == -np.inf:
         raise InputError(
@@ -88,7 +94,9 @@ def _end(end: Any, empty: float) -> float:
 
 
 def _columns(columns: Any, parameter: str, example: str) -> Sequence[Hashable]:
-    if isinstance(columns, str | Mapping) or not isinstance(columns, Sequence | np.ndarray):
+    if isinstance(columns, str | Mapping) or not isinstance(
+        columns, Sequence | np.ndarray | pd.Index
+    ):
         raise InputError(
             f"{parameter}={columns!r} cannot be used; expected a tuple or list of columns, for "
             f"example {example}"

@@ -127,9 +127,16 @@ def _filled_column(column: pd.Series[Any], filled: FloatArray, missing: BoolArra
     dtype: Any = column.dtype
     if isinstance(dtype, np.dtype):
         return fill_cells(column.to_numpy(), filled, missing)
-    if pd.api.types.is_integer_dtype(dtype):  # a hole is seldom filled by a whole number
+    if pd.api.types.is_integer_dtype(dtype) and not _fit(filled[missing], dtype.numpy_dtype):
         arrow = type(dtype).__name__ == "ArrowDtype"
         column = column.astype("double[pyarrow]" if arrow else "Float64")
     array: Any = column.array.copy()
     array[missing] = clip_to_dtype(filled[missing], np.dtype(array.dtype.numpy_dtype))
     return array
+
+
+def _fit(values: FloatArray, dtype: np.dtype[Any]) -> bool:
+    """Whether an integer dtype can hold values: whole ones within its range."""
+    limits = np.iinfo(dtype)
+    within = (limits.min <= values) & (values <= limits.max)
+    return bool((within & (values == np.round(values))).all())
