@@ -1,6 +1,6 @@
 """Step masks on images: the same NoiseSchedule, StepMaskLearner, TimeGrid and samplers.
 
-    python benchmarks/images/run.py       # two and a half hours of a core, half of it for 1000 steps
+    python benchmarks/images/run.py       # two hours of a busy core, half of it for 1000
     python benchmarks/images/run.py --iterations 200 --samples 200 --steps 5 10   # a trial
 
 scikit-learn's 8 x 8 digits, T = 1000, linear schedule, as EDDPM's image experiment (Zhang et al.
