@@ -446,8 +446,8 @@ def idle(slim, monkeypatch) -> EDDPMImputer:
         ("population", 1, "a whole number of at least 2"),
         ("population", 2.5, "a whole number of at least 2"),
         ("generations", 0, "a whole number of at least 1"),
-        ("mutation", "a", "a number above 0 and of at most 1"),
-        ("mutation", True, "a number above 0 and of at most 1"),
+        ("mutation", "a", "a number of more than 0 and of at most 1"),
+        ("mutation", True, "a number of more than 0 and of at most 1"),
         ("skip", "no", "True or False"),
         ("hidden_fraction", "a", "a share strictly"),
         ("max_windows", "a", "a whole number of at least 1"),
@@ -467,9 +467,9 @@ def test_impossible_searches_are_refused_before_anything_is_computed(idle, name,
     [
         ("epochs", 1.5, "a whole number of at least 1"),
         ("epochs", "2", "a whole number of at least 1"),
-        ("learning_rate", "a", "a number above 0"),
-        ("time_budget_s", "a", "a number above 0"),
-        ("time_budget_s", 0, "a number above 0"),
+        ("learning_rate", "a", "a number of more than 0"),
+        ("time_budget_s", "a", "a number of more than 0"),
+        ("time_budget_s", 0, "a number of more than 0"),
     ],
 )
 def test_impossible_training_is_refused_before_it_begins(idle, name, value, expected):
