@@ -301,6 +301,23 @@ def test_inspect_names_what_was_learned_besides(folder: Path, tmp_path: Path, ru
     assert "steps       2 of 8 kept" in out
 
 
+def test_inspect_shows_the_width_of_each_step(tmp_path: Path, run: Run) -> None:
+    model = EDDPMImputer(**SMALL | {"kept_steps": 3}, slimmable=True, device="cpu", verbose=0)
+    steps = model.fit(table()).model_.grid.index
+    for widths, (shown, left_out) in {
+        (8, 8, 8): ("8 8 8", None),
+        (8, 0, 4): ("8 4", steps[1]),
+    }.items():
+        model.use_widths(widths).save(tmp_path / "model")
+        code, out, _ = run("inspect", tmp_path / "model")
+        assert code == 0
+        assert f"widths, in eighths of the channels: {shown}\n" in out
+        assert ("left out by the widths" in out) == (left_out is not None)
+    assert f"left out by the widths: {left_out}\n" in out
+    facts = json.loads(run("inspect", tmp_path / "model", "--json")[1])
+    assert facts["steps"]["widths"] == [8, 4] and facts["steps"]["skipped"] == [left_out]
+
+
 @pytest.mark.parametrize(
     ("what", "options"),
     [
@@ -309,6 +326,7 @@ def test_inspect_names_what_was_learned_besides(folder: Path, tmp_path: Path, ru
         ("imputation", ["model", "data.csv", "--feature", "y", "--rows", ":30", "-q"]),
         ("reliability", ["model", "data.csv", "--max-windows", "8", "-q"]),
         ("steps", ["model"]),
+        ("widths", ["model"]),
         ("loss", ["model"]),
     ],
 )

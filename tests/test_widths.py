@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import signal
 import sys
 
 import numpy as np
@@ -26,6 +27,8 @@ from tsimpute.respacing import with_steps
 from tsimpute.samplers.catalogue import SAMPLERS
 from tsimpute.samplers.protocol import StepRecord
 from tsimpute.samplers.variance import fixed
+from tsimpute.width_progress import SearchBar, Work
+from tsimpute.width_search import Judge
 from tsimpute.widths import flops_share, with_strategy
 
 TINY = {
@@ -106,11 +109,41 @@ def test_widths_are_shown_and_change_the_answer(slim):
 def test_width_0_leaves_the_step_out(slim):
     shorter = with_steps(slim.model_, np.array([0, 3]))
     slim.use_widths([8, 0, 0, 8])
-    assert slim.model_.widths == StepWidths((8, 8))
+    assert slim.model_.widths.eighths == (8, 8)
     np.testing.assert_array_equal(slim.model_.grid.alpha_bar, shorter.grid.alpha_bar)
     answer = slim.transform(table())
     slim.model_ = shorter
     pd.testing.assert_frame_equal(slim.transform(table()), answer, check_exact=True)
+
+
+def test_a_strategy_takes_up_the_steps_that_the_last_one_left_out(slim, tmp_path):
+    first, grid = copy.deepcopy(slim).use_widths([2, 8, 4, 6]), slim.model_.grid
+    slim.use_widths([8, 0, 0, 8]).use_widths([0, 8, 0, 0])
+    assert slim.model_.grid.index.tolist() == [grid.index[1]]
+    again = load(slim.save(tmp_path / "model"), device="cpu")
+    for imputer in (slim, again):
+        imputer.use_widths([2, 8, 4, 6])
+        for name in ("index", "alpha_bar", "network_step"):
+            levels, wanted = getattr(imputer.model_.grid, name), getattr(grid, name)
+            np.testing.assert_array_equal(levels, wanted)
+            assert levels.dtype == wanted.dtype
+        assert imputer.model_.widths == first.model_.widths
+    pd.testing.assert_frame_equal(slim.transform(table()), first.transform(table()))
+    assert slim.model_id_ == first.model_id_
+
+
+def test_a_model_without_some_steps_is_another_model(slim):
+    names = {slim.use_widths(widths).model_id_ for widths in ([8, 0, 8, 8], [8, 8, 0, 8])}
+    slim.model_ = with_steps(slim.model_, np.arange(3))  # forgets what was left out
+    assert len(names | {slim.model_id_}) == 3
+    assert slim.model_.widths == StepWidths((8, 8, 8))
+
+
+def test_training_on_takes_up_the_steps_that_were_left_out(slim):
+    steps = slim.model_.grid.index
+    slim.use_widths([2, 0, 0, 4]).train_widths(table(), epochs=1)
+    np.testing.assert_array_equal(slim.model_.grid.index, steps)
+    assert slim.model_.widths == StepWidths.whole(4)
 
 
 @pytest.mark.parametrize(
@@ -121,6 +154,8 @@ def test_width_0_leaves_the_step_out(slim):
         ([8, 8, 3, 8], r"widths\[2\]=3 .* heads=4; expected one of \[0, 2, 4, 6, 8\]"),
         ([8, 8, 2.0, 8], r"widths\[2\]=2.0 cannot be used"),
         ([0, 0, 0, 0], r"0 for every step, expected at least one"),
+        (8, r"widths=8 cannot be used; expected 4, one for each kept step"),
+        (None, r"widths=None cannot be used; expected 4, one for each kept step"),
     ],
 )
 def test_impossible_widths_are_refused_and_change_nothing(slim, widths, message):
@@ -248,7 +283,8 @@ def test_samplers_are_fitted_at_the_widths_in_place(slim, kind):
 def test_widths_pass_through_a_file(slim, tmp_path):
     slim.use_widths([2, 0, 4, 6])
     again = load(slim.save(tmp_path / "model"), device="cpu")
-    assert again.model_.widths == StepWidths((2, 4, 6))
+    assert again.model_.widths == slim.model_.widths
+    assert again.model_.widths.eighths == (2, 4, 6)
     pd.testing.assert_frame_equal(again.transform(table()), slim.transform(table()))
 
 
@@ -311,7 +347,7 @@ def test_a_search_scores_strategies_and_uses_the_best(slim):
     relative = found["crps"] / found["crps"].iloc[0] + 0.5 * found["flops_share"]
     np.testing.assert_allclose(found["score"][finalists], relative[finalists])
     kept = tuple(width for width in best["widths"] if width)
-    assert slim.model_.widths == StepWidths(kept)
+    assert slim.model_.widths.eighths == kept
     flops = sum(evaluation_flops(narrow_config(slim.model_.network.config, w), 12) for w in kept)
     assert best["flops_share"] == pytest.approx(flops / (4 * whole_flops))
     assert slim.transform(table()).notna().all().all()
@@ -370,19 +406,250 @@ def test_a_search_learns_the_variance_before_and_after(slim):
     assert slim.transform(table()).notna().all().all()
 
 
-def test_impossible_searches_are_refused_before_anything_is_computed(slim):
-    with pytest.raises(InputError, match="flops_weight=-1 cannot be used"):
-        slim.search_widths(table(), flops_weight=-1)
-    with pytest.raises(InputError, match="population=1 cannot be used"):
-        slim.search_widths(table(), population=1)
+def test_a_second_search_begins_with_all_steps_and_knows_the_scores(slim, tmp_path):
+    fresh, file = copy.deepcopy(slim), tmp_path / "scores.json"
+    slim.search_widths(table(), flops_weight=1e6, checkpoint=file, **SEARCH)
+    assert len(slim.model_.grid) < 4  # steps were left out
+    known = json.loads(file.read_text())["scores"]
+    slim.search_widths(table(), flops_weight=0, checkpoint=file, **SEARCH)
+    scores = json.loads(file.read_text())["scores"]
+    assert scores[: len(known)] == known
+    assert {kind for kind, *_ in scores[len(known) :]} <= {"more"}
+    fresh.search_widths(table(), flops_weight=0, **SEARCH)
+    pd.testing.assert_frame_equal(slim.width_search_, fresh.width_search_)
+    assert slim.model_.widths == fresh.model_.widths
+
+
+class Unwanted(Exception):
+    """Something was computed."""
+
+
+@pytest.fixture
+def idle(slim, monkeypatch) -> EDDPMImputer:
+    """A network that must not be run."""
+
+    def run(*_: object, **__: object) -> None:
+        raise Unwanted
+
+    slim.set_params(variance="crps")
+    slim.model_.network.register_forward_pre_hook(run)
+    monkeypatch.setattr(type(slim.model_.network), "trunk", run)
+    return slim
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("flops_weight", -1, "a number of at least 0"),
+        ("flops_weight", "a", "a number of at least 0"),
+        ("flops_weight", np.inf, "a number of at least 0"),
+        ("population", 1, "a whole number of at least 2"),
+        ("population", 2.5, "a whole number of at least 2"),
+        ("generations", 0, "a whole number of at least 1"),
+        ("mutation", "a", "a number of more than 0 and of at most 1"),
+        ("mutation", True, "a number of more than 0 and of at most 1"),
+        ("skip", "no", "True or False"),
+        ("hidden_fraction", "a", "a share strictly"),
+        ("max_windows", "a", "a whole number of at least 1"),
+        ("n_samples", 2.0, "a whole number of at least 1"),
+        ("final_windows", None, "a whole number of at least 1"),
+        ("final_samples", 0, "a whole number of at least 1"),
+        ("finalists", 0, "a whole number of at least 1"),
+    ],
+)
+def test_impossible_searches_are_refused_before_anything_is_computed(idle, name, value, expected):
+    with pytest.raises(InputError, match=rf"^{name}={value!r} cannot be used; expected {expected}"):
+        idle.search_widths(table(), **{name: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("epochs", 1.5, "a whole number of at least 1"),
+        ("epochs", "2", "a whole number of at least 1"),
+        ("learning_rate", "a", "a number of more than 0"),
+        ("time_budget_s", "a", "a number of more than 0"),
+        ("time_budget_s", 0, "a number of more than 0"),
+    ],
+)
+def test_impossible_training_is_refused_before_it_begins(idle, name, value, expected):
+    message = rf"^{name}={value!r} cannot be used; expected {expected}$"
+    with pytest.raises(InputError, match=message):
+        idle.train_widths(table(), **{name: value})
+    if name == "epochs":
+        with pytest.raises(InputError, match=message):
+            idle.prune(table(), 2, epochs=value)
+
+
+def test_a_search_needs_a_sampler_that_is_not_fitted(idle):
     with pytest.raises(InputError, match="sampler='ggdm' is fitted to the model's present steps"):
-        slim.set_params(sampler="ggdm").search_widths(table(), **SEARCH)
+        idle.set_params(sampler="ggdm", variance="fixed").search_widths(table(), **SEARCH)
 
 
-def test_a_search_without_pymoo_says_how_to_get_it(slim, monkeypatch):
+def test_a_search_without_pymoo_says_so_at_once(idle, monkeypatch):
     monkeypatch.setitem(sys.modules, "pymoo.optimize", None)
     with pytest.raises(MissingExtraError, match="search"):
+        idle.search_widths(table(), **SEARCH)
+
+
+def test_numbers_may_be_numpy_ones(slim, tmp_path):
+    numbers = {name: np.int64(value) for name, value in SEARCH.items()}
+    slim.search_widths(table(), checkpoint=tmp_path / "scores.json", **numbers)
+    assert 6 <= len(slim.width_search_) <= 12
+
+
+def test_scores_are_not_taken_over_from_other_side_columns(tmp_path):
+    df = table().assign(load=np.linspace(0, 1, 72))
+    imputer = EDDPMImputer(**TINY, slimmable=True, exogenous=["load"]).fit(df)
+    file = tmp_path / "scores.json"
+    copy.deepcopy(imputer).search_widths(df, checkpoint=file, **SEARCH)
+    with pytest.raises(ModelFileError, match=r"other settings \(data\)"):
+        imputer.search_widths(df.assign(load=0.5), checkpoint=file, **SEARCH)
+
+
+def test_scores_are_not_taken_over_from_another_variance_or_marginal_head(slim, tmp_path):
+    file = tmp_path / "scores.json"
+    slim.fit_marginals(table(), iterations=2).set_params(start="marginals")
+    copy.deepcopy(slim).search_widths(table(), checkpoint=file, **SEARCH)
+    with pytest.raises(ModelFileError, match=r"other settings \(target_strategy\)"):
+        copy.deepcopy(slim).set_params(target_strategy="block").search_widths(
+            table(), checkpoint=file, **SEARCH
+        )
+    slim.fit_marginals(table(), iterations=3)
+    with pytest.raises(ModelFileError, match=r"other settings \(weights\)"):
+        slim.search_widths(table(), checkpoint=file, **SEARCH)
+
+
+def test_the_random_state_decides_which_cells_and_strategies(trained):
+    first, again, other = (
+        copy.deepcopy(trained).search_widths(table(), random_state=seed, **SEARCH).width_search_
+        for seed in (1, 1, 2)
+    )
+    pd.testing.assert_frame_equal(first, again)
+    assert first["crps_few"][0] != other["crps_few"][0]
+    assert first["widths"].tolist() != other["widths"].tolist()
+
+
+def test_as_many_finalists_are_scored_again_as_asked_for(slim):
+    slim.search_widths(table(), finalists=1, flops_weight=1e6, **SEARCH)
+    assert slim.width_search_["crps"].notna().sum() == 2  # with the whole network
+
+
+def test_a_search_says_how_long_it_is_and_its_bar_reaches_the_end(slim, capsys):
+    slim.set_params(verbose=1, variance="analytic").search_widths(table(), **SEARCH)
+    said = capsys.readouterr().err
+    assert "at most 12 strategies by" in said and "then 6 by" in said
+    assert "search widths: 100%" in said and "finalists" in said
+    assert "generation 2 of 2" in said
+
+
+def test_the_bar_counts_what_need_not_be_computed(capsys):
+    work = Work(variance=10, population=4, generations=2, few=5, finalists=3, more=20)
+    assert work.total == 10 + 8 * 5 + 3 * 20
+    with SearchBar(work, silent=False) as bar:
+        bar.after_variance()
+        bar.add(work.few)
+        for _ in range(2):
+            bar.after_generation()
+        bar.before_finalists()
+        bar.note("half")
+        bar.add(work.more)
+        bar.note("nearly")
+        bar.finish()
+    said = capsys.readouterr().err.replace("\r", "\n")
+    assert any(" 45%" in line and "half" in line for line in said.split("\n"))
+    assert any(" 64%" in line and "nearly" in line for line in said.split("\n"))
+    assert "100%" in said
+
+
+def test_ctrl_c_uses_the_best_of_what_was_tried(slim, monkeypatch, capsys):
+    scored, original = [], Judge.crps
+
+    def stop(judge: Judge, strategy: tuple[int, ...]) -> float:
+        scored.append(strategy)
+        if len(scored) == 4:
+            signal.raise_signal(signal.SIGINT)
+        return original(judge, strategy)
+
+    monkeypatch.setattr(Judge, "crps", stop)
+    slim.set_params(verbose=1).search_widths(table(), flops_weight=1e6, **SEARCH)
+    assert slim.width_search_["widths"].tolist() == scored[:3]
+    assert "stopped by the user; the best of 3 strategies" in capsys.readouterr().err
+    assert slim.width_search_["crps"].notna().all()
+    chosen = slim.width_search_.loc[slim.width_search_["chosen"], "widths"].item()
+    assert slim.model_.widths.eighths == chosen == (4, 4, 4, 4)
+
+
+def test_ctrl_c_before_the_first_score_changes_nothing(slim, monkeypatch):
+    def stop(*_: object) -> float:
+        raise KeyboardInterrupt
+
+    before = slim.model_
+    monkeypatch.setattr(Judge, "crps", stop)
+    with pytest.raises(KeyboardInterrupt):
         slim.search_widths(table(), **SEARCH)
+    assert slim.model_ is before
+
+
+def test_a_table_of_strategies_goes_with_the_network_that_was_searched(slim):
+    slim.search_widths(table(), **SEARCH)
+    assert len(copy.deepcopy(slim).use_widths([8, 8, 8, 8]).width_search_) >= 6
+    assert not hasattr(copy.deepcopy(slim).train_widths(table(), epochs=1), "width_search_")
+    assert not hasattr(slim.fit(table()), "width_search_")
+
+
+# ---------------------------------------------------------------------------- calibration
+
+
+@pytest.fixture(scope="module")
+def once_calibrated() -> EDDPMImputer:
+    options = TINY | {"validation_fraction": 0.3, "calibrate": True}
+    return loosened(EDDPMImputer(**options, slimmable=True).fit(table(144)))
+
+
+@pytest.fixture
+def calibrated(once_calibrated) -> EDDPMImputer:
+    return copy.deepcopy(once_calibrated)
+
+
+def after_widths(imputer: EDDPMImputer, how: str) -> EDDPMImputer:
+    if how == "train_widths":
+        return imputer.train_widths(table(144), epochs=1)
+    if how == "search_widths":
+        return imputer.search_widths(table(144), **SEARCH)
+    return imputer.use_widths([2, 8, 4, 6], table(144))
+
+
+@pytest.mark.parametrize("how", ["train_widths", "search_widths", "use_widths"])
+def test_quantiles_are_calibrated_anew_at_new_widths(calibrated, how):
+    before = calibrated.model_.calibration
+    found = after_widths(calibrated, how).model_.calibration
+    assert found is not None
+    own = calibrated.fit_calibration(table(144)).model_.calibration
+    assert found.n_cells.sum() != own.n_cells.sum()  # on held-out rows alone
+    assert not np.array_equal(found.factors, before.factors)
+
+
+@pytest.mark.parametrize("how", ["train_widths", "search_widths", "use_widths"])
+def test_a_calibration_that_is_lost_is_warned_of(slim, how):
+    slim.fit_calibration(table(), max_windows=4)
+    with pytest.warns(UserWarning, match=r"no longer calibrated.*call fit_calibration\(X\)"):
+        after_widths(slim, how)
+    assert slim.model_.calibration is None
+    after_widths(slim, how)  # nothing was lost now
+
+
+def test_widths_by_hand_without_data_lose_the_calibration(calibrated):
+    with pytest.warns(UserWarning, match="no longer calibrated") as caught:
+        calibrated.use_widths([2, 8, 4, 6])
+    assert caught[0].filename == __file__
+    assert calibrated.model_.calibration is None
+
+
+def test_a_calibration_waits_for_a_sampler_that_has_to_be_fitted(calibrated):
+    calibrated.set_params(sampler="ggdm")
+    with pytest.warns(UserWarning, match="no longer calibrated"):
+        calibrated.use_widths([2, 8, 4, 6], table(144))
 
 
 def test_the_share_of_operations_adds_up(trained):

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import numpy as np
 from sklearn.utils import check_random_state
 
+from tsimpute.arguments import check_count
 from tsimpute.errors import InputError
 from tsimpute.finishing import FittedRules
 from tsimpute.inference import SamplingPlan
@@ -83,8 +83,7 @@ def check_choices(imputer: Fitted) -> None:
 def plan_for(imputer: Fitted, choice: Choice) -> SamplingPlan:
     """How an imputer samples for one call."""
     n = imputer.n_samples if choice.n_samples is None else choice.n_samples
-    if not isinstance(n, int | np.integer) or n < 1:
-        raise InputError(f"n_samples={n!r} cannot be used; expected at least 1")
+    check_count("n_samples", n)
     seed = imputer.seed_
     if choice.random_state is not None:
         seed = int(check_random_state(choice.random_state).randint(2**31 - 1))

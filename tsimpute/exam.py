@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tsimpute.answers import cell_quantiles
+from tsimpute.arguments import check_count, is_number
 from tsimpute.choices import Choice, Fitted
 from tsimpute.errors import InputError
 from tsimpute.evaluation.metrics import CRPS_LEVELS, quantile_crps_from_quantiles
@@ -198,13 +199,13 @@ def make_exam(model: FittedModel, panel: Panel, plan: ExamPlan) -> Exam:
         If a number or the pattern cannot be used, or no cell could be hidden.
     """
     known_name("pattern", plan.pattern, PATTERNS)
-    if not 0 < plan.hidden_fraction < 1:
+    if not (is_number(plan.hidden_fraction) and 0 < plan.hidden_fraction < 1):
         raise InputError(
-            f"hidden_fraction={plan.hidden_fraction} cannot be used; expected a share strictly "
+            f"hidden_fraction={plan.hidden_fraction!r} cannot be used; expected a share strictly "
             f"between 0 and 1"
         )
-    if plan.max_windows is not None and plan.max_windows < 1:
-        raise InputError(f"max_windows={plan.max_windows} cannot be used; expected 1 or more")
+    if plan.max_windows is not None:
+        check_count("max_windows", plan.max_windows)
     rng = np.random.default_rng([plan.seed, *plan.stream])
     observed, steps = panel.observed_masks, model.window_steps
     targets = hide_cells(observed, plan.pattern, plan.hidden_fraction, steps, rng)

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from tsimpute.arguments import check_count
 from tsimpute.denoiser.config import DenoiserConfig
 from tsimpute.denoiser.csdi import CSDIDenoiser, n_parameters
 from tsimpute.denoiser.step_widths import StepWidths
@@ -24,7 +25,6 @@ from tsimpute.panel.scaling import FeatureScaler
 from tsimpute.panel.side import NO_SIDE, SideColumns, SideShape, scaled_series
 from tsimpute.panel.transforms import read_kinds
 from tsimpute.running import own_random_numbers, run_trainer, say
-from tsimpute.settings import check_count
 from tsimpute.time_budget import training_seconds
 from tsimpute.training.config import TrainingConfig
 from tsimpute.training.loop import Trainer
@@ -130,6 +130,7 @@ def fine_tune(
 ) -> tuple[FittedModel, Trainer]:
     """Train a copy of a fitted model's network on, down to fewer steps."""
     check_count("kept_steps", kept_steps)
+    check_count("epochs", epochs)
     kept_steps = len(set(steps)) if steps is not None else kept_steps
     if not 1 <= kept_steps <= len(old.grid):
         raise InputError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import islice
 from typing import Any
@@ -62,9 +63,21 @@ def with_variance(
 
 
 def with_variance_at_all_widths(
-    imputer: Settings, model: FittedModel, panel: Panel, seed: int, kind: str, n_batches: int
+    imputer: Settings,
+    model: FittedModel,
+    panel: Panel,
+    seed: int,
+    kind: str,
+    n_batches: int,
+    after_batch: Callable[[], object] | None = None,
 ) -> FittedModel:
     """The model with what a reverse variance needs whatever the widths of its steps."""
+
+    def never_enough() -> bool:
+        if after_batch is not None:
+            after_batch()
+        return False
+
     source = training_examples(imputer, model, panel, seed)
     network, parts = model.network.to(source.device), []
     widths = allowed_widths(network.config)
@@ -72,7 +85,7 @@ def with_variance_at_all_widths(
         own = replace(source, seed=seed + number)
         everywhere = StepWidths((width,) * len(model.grid))
         n = max(1, n_batches // len(widths))
-        parts.append(collect_cells(network, model.grid, own, n, widths=everywhere))
+        parts.append(collect_cells(network, model.grid, own, n, never_enough, everywhere))
     return with_variance_of(model, joined(parts), kind, seed)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from tsimpute.arguments import is_count
 from tsimpute.denoiser.csdi import CSDIDenoiser
 from tsimpute.diffusion.schedule import TimeGrid
 from tsimpute.diffusion.step_selection import (
@@ -183,8 +184,7 @@ def _example(imputer: Settings, model: FittedModel, panel: Panel, seed: int) -> 
 
 
 def _check_count(n_steps: int, available: int) -> None:
-    whole = isinstance(n_steps, int | np.integer) and not isinstance(n_steps, bool)
-    if not whole or not 1 <= n_steps <= available:
+    if not is_count(n_steps) or n_steps > available:
         raise InputError(
             f"n_steps={n_steps!r} cannot be used; expected 1 to {available}, the steps that the "
             f"model has"

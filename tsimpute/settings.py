@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from tsimpute.arguments import is_count, is_number
 from tsimpute.errors import InputError
 from tsimpute.panel.calendar import CALENDAR
 
@@ -44,16 +45,16 @@ def check_parameters(imputer: Any) -> None:
     mistakes = [
         f"{name}={getattr(imputer, name)!r}; expected a whole number of at least 1"
         for name in _COUNTS
-        if not _is_count(getattr(imputer, name))
+        if not is_count(getattr(imputer, name))
     ]
     mistakes += [
         f"{name}={getattr(imputer, name)!r}; expected None or a whole number of at least 1"
         for name in _OPTIONAL_COUNTS
-        if getattr(imputer, name) is not None and not _is_count(getattr(imputer, name))
+        if getattr(imputer, name) is not None and not is_count(getattr(imputer, name))
     ]
     for name, (holds, expected) in _RANGES.items():
         value = getattr(imputer, name)
-        if not isinstance(value, int | float | np.number) or not holds(float(value)):
+        if not is_number(value) or not holds(float(value)):
             mistakes.append(f"{name}={value!r}; expected {expected}")
     mistakes += _mistakes_of_kind(imputer)
     if not mistakes:
@@ -74,7 +75,7 @@ def _mistakes_of_kind(imputer: Any) -> list[str]:
         if not isinstance(getattr(imputer, name), list | tuple | None)
     ]
     budget = imputer.time_budget_s
-    if budget is not None and not (isinstance(budget, int | float | np.number) and budget > 0):
+    if budget is not None and not (is_number(budget) and budget > 0):
         mistakes.append(f"time_budget_s={budget!r}; expected None or a positive number of seconds")
     if imputer.time not in ("steps", "clock"):
         mistakes.append(f"time={imputer.time!r}; expected 'steps' or 'clock'")
@@ -101,25 +102,6 @@ def _mistakes_between(imputer: Any) -> list[str]:
             f"head; expected an even number, best 8"
         )
     return mistakes
-
-
-def _is_count(value: object) -> bool:
-    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
-    return whole and int(value) >= 1  # type: ignore[call-overload]
-
-
-def check_count(name: str, value: object) -> None:
-    """Raise InputError unless an argument is a whole number of at least 1."""
-    if not _is_count(value):
-        raise InputError(f"{name}={value!r} cannot be used; expected a whole number of at least 1")
-
-
-def check_number(name: str, value: object, low: float) -> None:
-    """Raise InputError unless an argument is a number of more than `low`."""
-    real = isinstance(value, int | float | np.integer | np.floating)
-    is_number = real and not isinstance(value, bool)
-    if not (is_number and float(value) > low):  # type: ignore[arg-type]
-        raise InputError(f"{name}={value!r} cannot be used; expected a number of more than {low:g}")
 
 
 def checked_quantiles(quantiles: Sequence[float], name: str = "quantiles") -> list[float]:

@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from tqdm.auto import tqdm
+from torch.nn import Module
 
+from tsimpute.arguments import check_count, check_number, check_switch
 from tsimpute.choices import Choice, plan_for
 from tsimpute.denoiser.slimmable import allowed_widths
 from tsimpute.errors import InputError
@@ -21,11 +22,27 @@ from tsimpute.heads import with_variance_at_all_widths
 from tsimpute.methods import FREE_VARIANCES, OWN_READING
 from tsimpute.model import FittedModel
 from tsimpute.panel.core import Panel
+from tsimpute.plain import plain_value
+from tsimpute.running import say
 from tsimpute.samplers.wrapped import on_longer_noise
 from tsimpute.score_file import ScoreFile, digest
-from tsimpute.training.evolution import Evolution, Strategy, evolve
+from tsimpute.training.evolution import Evolution, Strategy, check_pymoo, evolve
+from tsimpute.width_progress import SearchBar, Work
 from tsimpute.width_training import without_readings
-from tsimpute.widths import SKIP, check_trained, flops_share, with_strategy
+from tsimpute.widths import (
+    SKIP,
+    check_trained,
+    flops_share,
+    with_all_steps,
+    with_strategy,
+)
+
+_COUNTS = ("max_windows", "n_samples", "final_windows", "final_samples", "finalists", "n_batches")
+# Parameters of the imputer that scores depend on: directly, or by way of a learned variance.
+_DIRECTLY = ("sampler", "variance", "start", "antithetic", "overlap", "mode", "seed_")
+_BY_VARIANCE = ("target_strategy", "batch_size", "train_stride", "validation_fraction")
+# And what they depend on of the search.
+_EXAMS = ("seed", "hidden_fraction", "max_windows", "n_samples", "final_windows", "final_samples")
 
 
 @dataclass(frozen=True)
@@ -36,6 +53,8 @@ class WidthSearch:
     ----------
     flops_weight : float
         What all operations are worth, as a share of the CRPS of the whole network.
+    seed : int
+        Of the hidden cells.
     evolution : Evolution
     skip : bool
         Whether a step may be left out.
@@ -54,6 +73,7 @@ class WidthSearch:
     """
 
     flops_weight: float = 0.1
+    seed: int = 0
     evolution: Evolution = field(default_factory=Evolution)
     skip: bool = True
     hidden_fraction: float = 0.1
@@ -66,11 +86,10 @@ class WidthSearch:
     checkpoint: str | Path | None = None
 
     def __post_init__(self) -> None:
-        if not self.flops_weight >= 0:
-            raise InputError(
-                f"flops_weight={self.flops_weight!r} cannot be used; expected 0, where only "
-                f"quality counts, or more"
-            )
+        check_number("flops_weight", self.flops_weight, least=0)
+        check_switch("skip", self.skip)
+        for name in _COUNTS:
+            check_count(name, getattr(self, name))
 
 
 @dataclass(frozen=True)
@@ -126,27 +145,46 @@ def searched(
         If pymoo is not installed.
     """
     _check(imputer)
-    model = imputer.model_
+    model = with_all_steps(imputer.model_)
     few, more = (_exam(imputer, panel, search, final) for final in (False, True))
-    scores = ScoreFile.open(search.checkpoint, _settings(imputer, panel, search))
-    readable = _readable(imputer, panel, search.n_batches)
-    total = search.evolution.population * search.evolution.generations
-    with tqdm(total=total, desc="search widths", disable=imputer.verbose == 0) as bar:
+    scores = ScoreFile.open(search.checkpoint, _settings(imputer, model, panel, search))
+    work = _work(imputer, model, search, few, more)
+    _announce(imputer, search, work, len(model.grid))
+    with SearchBar(work, silent=imputer.verbose == 0) as bar:
+        readable = _readable(imputer, model, panel, search, bar)
         first = Judge(imputer, readable, few, search.n_samples)
         last = Judge(imputer, readable, more, search.final_samples)
-        cost = partial(flops_share, model.network.config, model.window_steps)
-
-        def objectives(strategy: Strategy) -> tuple[float, float]:
-            bar.update()
-            return scores.get("few", strategy, first.crps), cost(strategy)
-
-        found = evolve(objectives, _choices(model, search), len(model.grid), search.evolution)
-        table = _table(found)
+        table = _table(_tried(imputer, first, search, scores, bar))
+        bar.before_finalists()
         for row in _finalists(table, search):
             table.loc[row, "crps"] = scores.get("more", table["widths"][row], last.crps)
+            bar.add(work.more)
+        bar.finish()
     _choose(table, search.flops_weight)
     best = with_strategy(model, table.loc[table["chosen"], "widths"].item())
     return without_readings(best), table
+
+
+def _tried(
+    imputer: Explored, judge: Judge, search: WidthSearch, scores: ScoreFile, bar: SearchBar
+) -> dict[Strategy, tuple[float, float]]:
+    """Strategies with what they are judged by, in the order in which they were tried."""
+    model, tried = judge.model, dict[Strategy, tuple[float, float]]()
+    cost = partial(flops_share, model.network.config, model.window_steps)
+
+    def objectives(strategy: Strategy) -> tuple[float, float]:
+        tried[strategy] = scores.get("few", strategy, judge.crps), cost(strategy)
+        bar.add(bar.work.few)
+        return tried[strategy]
+
+    steps, after = len(model.grid), bar.after_generation
+    try:
+        evolve(objectives, _choices(model, search), steps, search.evolution, after)
+    except KeyboardInterrupt:
+        if not tried:
+            raise
+        say(imputer, f"stopped by the user; the best of {len(tried)} strategies will be used")
+    return tried
 
 
 def _check(imputer: Explored) -> None:
@@ -157,21 +195,54 @@ def _check(imputer: Explored) -> None:
             f"the search changes; search with another, for example set_params(sampler='ddpm'), "
             f"and call fit_sampler afterwards"
         )
+    check_pymoo()
 
 
 def _exam(imputer: Explored, panel: Panel, search: WidthSearch, final: bool) -> Exam:
     windows = search.final_windows if final else search.max_windows
     size = search.hidden_fraction, windows
-    plan = ExamPlan(imputer.seed_ + final, imputer.overlap, *size, mode=imputer.mode)
+    plan = ExamPlan(search.seed + final, imputer.overlap, *size, mode=imputer.mode)
     return make_exam(imputer.model_, panel, plan)
 
 
-def _readable(imputer: Explored, panel: Panel, n_batches: int) -> FittedModel:
+def _work(
+    imputer: Explored, model: FittedModel, search: WidthSearch, few: Exam, more: Exam
+) -> Work:
+    n_steps, evolution = len(model.grid), search.evolution
+    is_free = imputer.variance in FREE_VARIANCES
+    return Work(
+        0 if is_free else search.n_batches * imputer.batch_size,
+        evolution.population,
+        evolution.generations,
+        few.n_windows * search.n_samples * n_steps,
+        search.finalists + 1,
+        more.n_windows * search.final_samples * n_steps,
+    )
+
+
+def _announce(imputer: Explored, search: WidthSearch, work: Work, n_steps: int) -> None:
+    each = work.few // (search.n_samples * n_steps), work.more // (search.final_samples * n_steps)
+    say(
+        imputer,
+        f"tsimpute: searching a width for each of {n_steps} steps; at most "
+        f"{work.population * work.generations} strategies by {each[0]} windows and "
+        f"{search.n_samples} samples, then {work.finalists} by {each[1]} and "
+        f"{search.final_samples}: up to {work.total:,} windows go through the network; Ctrl-C "
+        f"ends the search with what was tried",
+    )
+
+
+def _readable(
+    imputer: Explored, model: FittedModel, panel: Panel, search: WidthSearch, bar: SearchBar
+) -> FittedModel:
     """The model with its variance learned at every width, so that all strategies can be read."""
-    model, kind = imputer.model_, imputer.variance
-    if kind in FREE_VARIANCES:
+    if imputer.variance in FREE_VARIANCES:
         return model
-    return with_variance_at_all_widths(imputer, model, panel, imputer.seed_, kind, n_batches)
+    what = imputer.seed_, imputer.variance, search.n_batches
+    after_batch = partial(bar.add, imputer.batch_size)
+    readable = with_variance_at_all_widths(imputer, model, panel, *what, after_batch)
+    bar.after_variance()
+    return readable
 
 
 def _choices(model: FittedModel, search: WidthSearch) -> tuple[int, ...]:
@@ -179,19 +250,22 @@ def _choices(model: FittedModel, search: WidthSearch) -> tuple[int, ...]:
     return (SKIP, *widths) if search.skip else widths
 
 
-def _settings(imputer: Explored, panel: Panel, search: WidthSearch) -> dict[str, Any]:
-    """All that a score depends on."""
-    grid, network = imputer.model_.grid, imputer.model_.network
-    own = ("sampler", "variance", "start", "antithetic", "overlap", "mode", "seed_")
-    asked = ("hidden_fraction", "max_windows", "n_samples", "final_windows", "final_samples")
-    weights = [weight.detach().cpu().numpy() for weight in network.parameters()]
-    return {
-        **{name: getattr(imputer, name) for name in own},
-        **{name: getattr(search, name) for name in (*asked, "n_batches")},
-        "levels": grid.alpha_bar.tolist(),
+def _settings(
+    imputer: Explored, model: FittedModel, panel: Panel, search: WidthSearch
+) -> dict[str, Any]:
+    """All that a score depends on, as plain data."""
+    used: list[Module] = [model.network]
+    if imputer.start == "marginals" and model.marginals is not None:
+        used.append(model.marginals)
+    weights = [w.detach().cpu().numpy() for module in used for w in module.parameters()]
+    found = {
+        **{name: getattr(imputer, name) for name in (*_DIRECTLY, *_BY_VARIANCE)},
+        **{name: getattr(search, name) for name in (*_EXAMS, "n_batches")},
+        "levels": model.grid.alpha_bar,
         "weights": digest(weights),
-        "data": digest(panel.values),
+        "data": digest(model.scaled(panel)),
     }
+    return {name: plain_value(value) for name, value in found.items()}
 
 
 def _table(found: dict[Strategy, tuple[float, float]]) -> pd.DataFrame:

@@ -6,6 +6,7 @@ import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from tsimpute.arguments import check_count, check_number
 from tsimpute.denoiser.csdi import CSDIDenoiser
 from tsimpute.denoiser.slimmable import check_slimmable
 from tsimpute.denoiser.step_widths import StepWidths
@@ -46,6 +47,14 @@ class WidthTraining:
     n_random: int = RANDOM_WIDTHS
     learning_rate: float | None = None
     checkpoint: str | Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.epochs is not None:
+            check_count("epochs", self.epochs)
+        check_count("n_random", self.n_random, least=0)
+        for name in ("time_budget_s", "learning_rate"):
+            if getattr(self, name) is not None:
+                check_number(name, getattr(self, name), above=0)
 
 
 def train_widths(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import sys
 
+import numpy as np
 import pytest
 
 from tsimpute.errors import InputError, MissingExtraError
@@ -66,11 +67,33 @@ def test_without_skipping_every_step_stays():
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"population": 1}, {"generations": 0}, {"mutation": 0.0}, {"population": 2.5}]
+    ("wrong", "expected"),
+    [
+        ({"population": 1}, "a whole number of at least 2"),
+        ({"population": 2.5}, "a whole number of at least 2"),
+        ({"generations": 0}, "a whole number of at least 1"),
+        ({"generations": True}, "a whole number of at least 1"),
+        ({"mutation": 0.0}, "a number of more than 0 and of at most 1"),
+        ({"mutation": True}, "a number of more than 0 and of at most 1"),
+    ],
 )
-def test_impossible_plans_are_refused(wrong):
-    with pytest.raises(InputError, match=f"{next(iter(wrong))}=.* cannot be used"):
+def test_impossible_plans_are_refused(wrong, expected):
+    with pytest.raises(InputError, match=f"{next(iter(wrong))}=.* cannot be used; .* {expected}"):
         Evolution(**wrong)
+
+
+def test_each_generation_is_reported():
+    asked, over = [], []
+    plan = Evolution(np.int64(8), np.int64(3))
+    evolve(
+        lambda s: (asked.append(s), objectives(s))[1],
+        CHOICES,
+        4,
+        plan,
+        lambda: over.append(len(asked)),
+    )
+    assert len(over) == 3
+    assert over[0] == 8 and over == sorted(over) and over[-1] == len(asked)
 
 
 def test_without_pymoo_the_message_says_how_to_get_it(monkeypatch):

@@ -139,6 +139,15 @@ def draw_steps(model: Model, out: Picture) -> None:
     _save(plot_step_schedule(load_model(model, "cpu", quiet=True).step_schedule_), out)
 
 
+@plots.command("widths")
+def draw_widths(model: Model, out: Picture) -> None:
+    """How wide the network is at each kept step."""
+    from tsimpute.plotting import plot_step_widths
+
+    _check_picture(out)
+    _save(plot_step_widths(load_model(model, "cpu", quiet=True).step_schedule_), out)
+
+
 @plots.command("loss")
 def draw_loss(model: Model, out: Picture) -> None:
     """Training and validation loss by epoch."""

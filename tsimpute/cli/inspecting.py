@@ -76,11 +76,13 @@ def _network(imputer: EDDPMImputer) -> dict[str, int]:
 
 
 def _steps(imputer: EDDPMImputer) -> dict[str, Any]:
-    grid = imputer.model_.grid
+    grid, widths = imputer.model_.grid, imputer.model_.widths
     return {
         "of": imputer.model_.schedule.n_steps,
         "kept": grid.index.tolist(),
         "alpha_bar": grid.alpha_bar.tolist(),
+        "widths": None if widths is None else list(widths.eighths),
+        "skipped": [] if widths is None else [step for step, *_ in widths.skipped],
     }
 
 
@@ -145,9 +147,7 @@ def _lines(facts: dict[str, Any]) -> Iterator[str]:
         f"network     {network['n_parameters']:,} weights: {network['channels']} channels, "
         f"{network['layers']} layers, {network['heads']} heads"
     )
-    kept = " ".join(map(str, steps["kept"]))
-    yield f"steps       {len(steps['kept'])} of {steps['of']} kept: {kept}"
-    yield f"            signal left at the noisiest: {steps['alpha_bar'][-1]:.2%}"
+    yield from _said_of_steps(steps)
     yield f"learned     {', '.join(facts['learned']) or 'nothing besides the network'}"
     calibration = facts["calibration"]
     if calibration is None:
@@ -158,6 +158,19 @@ def _lines(facts: dict[str, Any]) -> Iterator[str]:
     yield f"training    {', '.join(_said(training))}"
     changed = (f"{name}={value!r}" for name, value in facts["parameters"].items())
     yield f"parameters  {', '.join(changed) or 'the defaults'}"
+
+
+def _said_of_steps(steps: dict[str, Any]) -> Iterator[str]:
+    yield f"steps       {len(steps['kept'])} of {steps['of']} kept: {_listed(steps['kept'])}"
+    yield f"            signal left at the noisiest: {steps['alpha_bar'][-1]:.2%}"
+    if steps["widths"] is not None:
+        yield f"            widths, in eighths of the channels: {_listed(steps['widths'])}"
+    if steps["skipped"]:
+        yield f"            left out by the widths: {_listed(steps['skipped'])}"
+
+
+def _listed(numbers: list[int]) -> str:
+    return " ".join(map(str, numbers))
 
 
 def _said(training: dict[str, Any]) -> Iterator[str]:

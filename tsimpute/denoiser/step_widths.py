@@ -13,6 +13,8 @@ from tsimpute.denoiser.csdi import CSDIDenoiser
 from tsimpute.denoiser.slimmable import NARROWEST, WHOLE, narrowed
 from tsimpute.errors import InputError
 
+Level = tuple[int, float, float]  # original step, share of signal, what the network is told
+
 
 @dataclass(frozen=True)
 class StepWidths:
@@ -22,9 +24,13 @@ class StepWidths:
     ----------
     eighths : tuple of int, length K
         Eighths of the channels, 2 to 8, the cleanest step first.
+    skipped : tuple of (int, float, float)
+        Levels of the steps that the strategy leaves out, so that another one can take them up
+        again: original step, share of signal, and the step that the network is told.
     """
 
     eighths: tuple[int, ...]
+    skipped: tuple[Level, ...] = ()
 
     def __post_init__(self) -> None:
         if not all(NARROWEST <= width <= WHOLE for width in self.eighths):
@@ -42,17 +48,22 @@ class StepWidths:
         return len(self.eighths)
 
     def take(self, positions: Sequence[int] | NDArray[np.int64]) -> StepWidths:
-        """Widths of the steps at positions of the grid."""
+        """Widths of the steps at positions of the grid, which are then all that there are."""
         return StepWidths(tuple(self.eighths[int(position)] for position in positions))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, for a file."""
-        return {"eighths": list(self.eighths)}
+        skipped = {"skipped": [list(level) for level in self.skipped]} if self.skipped else {}
+        return {"eighths": list(self.eighths), **skipped}
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> StepWidths:
         """The widths that `to_dict` described."""
-        return cls(tuple(int(width) for width in stored["eighths"]))
+        skipped = tuple(
+            (int(step), float(alpha_bar), float(network_step))
+            for step, alpha_bar, network_step in stored.get("skipped", ())
+        )
+        return cls(tuple(int(width) for width in stored["eighths"]), skipped)
 
 
 def step_networks(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
+from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from tsimpute.panel.checks import check_forecast_panel
@@ -83,6 +84,7 @@ class FittedImputer(BaseEstimator):  # type: ignore[misc]
     keep_prob_history_: FloatArray
     n_features_in_: int
     stream_: dict[Hashable, Past]
+    width_search_: pd.DataFrame
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "model_")
@@ -93,6 +95,12 @@ class FittedImputer(BaseEstimator):  # type: ignore[misc]
         if self.mode == "forecast":
             check_forecast_panel(panel, self.model_.window_steps)
         return panel
+
+    def _seed(self, random_state: Any) -> int:
+        """Seed of a call; that of the fit where there is no random state."""
+        if random_state is None:
+            return self.seed_
+        return int(check_random_state(random_state).randint(2**31 - 1))
 
     def _fit_own_variance(self, panel: Panel, deadline: Deadline = NEVER) -> Self:
         from tsimpute.heads import with_variance
@@ -144,4 +152,6 @@ class FittedImputer(BaseEstimator):  # type: ignore[misc]
             self.feature_names_in_ = np.array(names, dtype=object)
         elif hasattr(self, "feature_names_in_"):
             del self.feature_names_in_
+        if hasattr(self, "width_search_"):  # of another network
+            del self.width_search_
         return self

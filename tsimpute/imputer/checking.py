@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Self
 
-from sklearn.utils import check_random_state
-
-from tsimpute.errors import InputError
+from tsimpute.arguments import check_count
 from tsimpute.imputer.base import FittedImputer
 
 if TYPE_CHECKING:
@@ -170,8 +168,8 @@ class ChecksItself(FittedImputer):
         from tsimpute.methods import known_name
 
         names = [known_name("methods", name, RIVALS) for name in methods or RIVALS]
-        if period is not None and (not isinstance(period, int) or period < 1):
-            raise InputError(f"period={period!r} cannot be used; expected a whole number of rows")
+        if period is not None:
+            check_count("period", period)
         panel = self._read(X)
         hiding = self._hiding(random_state, pattern, hidden_fraction, max_windows)
         return selfcheck.evaluate(self, panel, hiding, names, period)
@@ -181,7 +179,4 @@ class ChecksItself(FittedImputer):
     ) -> Hiding:
         from tsimpute.calibrating import Hiding
 
-        seed = self.seed_
-        if random_state is not None:
-            seed = int(check_random_state(random_state).randint(2**31 - 1))
-        return Hiding(seed, pattern, hidden_fraction, max_windows)
+        return Hiding(self._seed(random_state), pattern, hidden_fraction, max_windows)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 from sklearn.utils.validation import check_is_fitted
 
+from tsimpute.arguments import check_count
 from tsimpute.imputer.base import VARIANCE_BATCHES, FittedImputer
-from tsimpute.settings import check_count
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -194,6 +194,8 @@ class EDDPMImputer(
         Seed that samples are drawn with unless another is given.
     stream_ : dict
         What `update` has taken, by series; not saved.
+    width_search_ : DataFrame
+        Strategies that `search_widths` tried; only after it, and not saved.
     pretrained_ : PretrainedTrunk
         Weights that `fit` starts from, of a clone too; only after `pretrain` or `from_pretrained`.
     pretraining_history_ : DataFrame

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Self
 from sklearn.exceptions import NotFittedError
 from sklearn.utils import check_random_state
 
+from tsimpute.arguments import check_count, check_number
 from tsimpute.imputer.base import FittedImputer
-from tsimpute.settings import check_count, check_number, check_parameters
+from tsimpute.settings import check_parameters
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -83,7 +84,7 @@ class Pretrains(FittedImputer):
         if epochs is not None:
             check_count("epochs", epochs)
         if time_budget_s is not None:
-            check_number("time_budget_s", time_budget_s, 0)
+            check_number("time_budget_s", time_budget_s, above=0)
         how = Pretraining(Masking(mask_kind, mask_rate), epochs, time_budget_s, checkpoint)
         sets = read_data_sets(self, data)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tsimpute.errors import InputError
+from tsimpute.arguments import check_count
 from tsimpute.imputer.base import FittedImputer
 
 
@@ -47,8 +47,7 @@ class ImputesRepeatedly(FittedImputer):
         from tsimpute.choices import Choice
 
         panel = self._read(X)
-        if isinstance(m, bool) or not isinstance(m, int) or m < 1:
-            raise InputError(f"m={m!r} cannot be used; expected a whole number of at least 1")
+        check_count("m", m)
         choice = Choice(m, random_state, sampler=sampler, variance=variance)
         drawn = samples(self, panel, choice, marginals)
         return [panel.fill([series[i] for series in drawn]) for i in range(m)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -11,13 +12,12 @@ from sklearn.utils.validation import check_is_fitted
 from tsimpute.imputer.base import FittedImputer
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from tsimpute.model import FittedModel
+    from tsimpute.panel.core import Panel
 
 
 class SlimsSteps(FittedImputer):
     """Part of `EDDPMImputer`: a network only as wide as each step needs."""
-
-    width_search_: pd.DataFrame
 
     def train_widths(
         self,
@@ -33,7 +33,8 @@ class SlimsSteps(FittedImputer):
         Each iteration runs the whole network, the narrowest, a quarter of its channels, and two
         random widths between them (the sandwich rule of slimmable networks, as in DDSM, Yang et
         al. 2024). Attention is cut between heads: with 8 of them every eighth is a width, with 4
-        every quarter. All steps then have the whole width, until `search_widths` or `use_widths`.
+        every quarter. All steps then have the whole width, until `search_widths` or `use_widths`;
+        those that a strategy had left out are there again.
 
         Parameters
         ----------
@@ -51,21 +52,24 @@ class SlimsSteps(FittedImputer):
         Returns
         -------
         EDDPMImputer
-            Itself.
+            Itself; with ``calibrate=True`` calibrated anew, as by `fit`.
 
         Raises
         ------
         NotFittedError, InputError
-            Before `fit`; if the data do not fit the model, or its number of heads is odd.
+            Before `fit`; if the data do not fit the model, a number cannot be used, or the
+            model's number of heads is odd.
         """
         from tsimpute.fitting import RANDOM_WIDTHS
         from tsimpute.width_training import WidthTraining, train_widths
+        from tsimpute.widths import with_all_steps
 
-        panel = self._read(X)
         how = WidthTraining(epochs, time_budget_s, RANDOM_WIDTHS, learning_rate, checkpoint)
-        model, trainer = train_widths(self, self.model_, panel, self.seed_, how)
+        panel = self._read(X)
+        old, held_out = self.model_, self._to_calibrate_on(panel)
+        model, trainer = train_widths(self, with_all_steps(old), panel, self.seed_, how)
         self._adopt_trained(model, self.seed_, trainer)
-        return self._fit_own_variance(panel)
+        return self._learn_again(panel, held_out, old)
 
     def search_widths(
         self,
@@ -81,6 +85,8 @@ class SlimsSteps(FittedImputer):
         n_samples: int = 4,
         final_windows: int = 32,
         final_samples: int = 16,
+        finalists: int = 5,
+        random_state: Any = None,
         checkpoint: str | Path | None = None,
     ) -> Self:
         """Find a width of the network for each kept step, and use it (DDSM, Yang et al. 2024).
@@ -89,6 +95,9 @@ class SlimsSteps(FittedImputer):
         hidden for it and the floating-point operations; the first generation has the uniform
         strategies. All are scored on the same cells with the same noise. Those with the best
         weighted sum are scored again, on other and on more cells. Needs the extra ``search``.
+
+        A further search, or `use_widths`, begins with all kept steps again, also those that this
+        one leaves out.
 
         Parameters
         ----------
@@ -107,18 +116,25 @@ class SlimsSteps(FittedImputer):
         hidden_fraction : float, default=0.1
             Share of the observed cells that is hidden.
         max_windows, n_samples : int, default=8, 4
-            Windows and samples behind a strategy's score.
+            Windows and samples behind a strategy's score; the search takes as long as there are
+            strategies, windows and samples.
         final_windows, final_samples : int, default=32, 16
-            The same for the best five.
+            The same for the finalists.
+        finalists : int, default=5
+            Strategies that are scored again, besides the whole network at all steps.
+        random_state : int, RandomState or None, optional
+            Of hidden cells and strategies. None: the seed of the fit, the same ones each time.
         checkpoint : str or Path, optional
             File of the scores so far: a search that was stopped goes on from it, and one with
-            another `flops_weight` need not begin anew.
+            another `flops_weight` takes the scores from there.
 
         Returns
         -------
         EDDPMImputer
-            Itself, without the steps that were left out; `step_schedule_` shows the widths, and
-            ``width_search_`` all strategies that were tried.
+            Itself, without the steps that are left out; `step_schedule_` shows the widths, and
+            ``width_search_`` all strategies that were tried. With ``calibrate=True`` it is
+            calibrated anew, on rows of X chosen as by `fit`. Ctrl-C ends the search and goes on
+            with the best strategies so far.
 
         Raises
         ------
@@ -131,20 +147,25 @@ class SlimsSteps(FittedImputer):
         from tsimpute.training.evolution import Evolution
         from tsimpute.width_search import WidthSearch, searched
 
-        panel = self._read(X)
+        check_is_fitted(self)
+        seed = self._seed(random_state)
         search = WidthSearch(
             flops_weight=flops_weight,
-            evolution=Evolution(population, generations, mutation, self.seed_),
+            seed=seed,
+            evolution=Evolution(population, generations, mutation, seed),
             skip=skip,
             hidden_fraction=hidden_fraction,
             max_windows=max_windows,
             n_samples=n_samples,
             final_windows=final_windows,
             final_samples=final_samples,
+            finalists=finalists,
             checkpoint=checkpoint,
         )
+        panel = self._read(X)
+        old, held_out = self.model_, self._to_calibrate_on(panel)
         self.model_, self.width_search_ = searched(self, panel, search)
-        return self._fit_own_variance(panel)
+        return self._learn_again(panel, held_out, old)
 
     def use_widths(self, widths: Sequence[int], X: Any = None) -> Self:
         """Set the width of the network at each kept step by hand.
@@ -153,10 +174,12 @@ class SlimsSteps(FittedImputer):
         ----------
         widths : sequence of int
             One for each kept step, the cleanest first, in eighths of the channels: 2 to 8, or 0
-            to leave the step out.
+            to leave the step out. A step that was left out before counts too.
         X : DataFrame, array, DataArray or Dataset, optional
-            Training data, from which a learned variance is learned again at these widths;
-            without them it is lost, and `fit_variance` has to be called before it can be used.
+            Training data, from which a learned variance is learned again at these widths, and the
+            calibration if ``calibrate=True``. Without them both are lost: `fit_variance` has to
+            be called before such a variance can be used, and `fit_calibration` for calibrated
+            quantiles.
 
         Returns
         -------
@@ -174,5 +197,27 @@ class SlimsSteps(FittedImputer):
 
         check_is_fitted(self)
         panel = None if X is None else self._read(X)
-        self.model_ = without_readings(with_strategy(self.model_, widths))
-        return self if panel is None else self._fit_own_variance(panel)
+        model, old = without_readings(with_strategy(self.model_, widths)), self.model_
+        held_out = None if panel is None else self._to_calibrate_on(panel)
+        self.model_ = model
+        return self._learn_again(panel, held_out, old)
+
+    def _to_calibrate_on(self, panel: Panel) -> Panel | None:
+        """Held-out rows, unless quantiles wait for a sampler that has to be fitted first."""
+        from tsimpute.methods import OWN_READING
+
+        if self.sampler in OWN_READING:
+            return None
+        return self._held_out(panel, self.model_.window_steps, self.seed_)
+
+    def _learn_again(self, panel: Panel | None, held_out: Panel | None, old: FittedModel) -> Self:
+        """Variance and calibration at the new widths; a warning where a calibration is lost."""
+        if panel is not None:
+            self._fit_own_variance(panel)
+        if held_out is None and old.calibration is not None:
+            warnings.warn(
+                "quantiles are no longer calibrated: their calibration was that of the network's "
+                "widths before; call fit_calibration(X)",
+                stacklevel=3,
+            )
+        return self._calibrate_own(held_out)

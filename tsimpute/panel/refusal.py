@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pandas.tseries.frequencies import to_offset
 from pandas.tseries.offsets import Day, Tick
 
+from tsimpute.arguments import is_whole
 from tsimpute.errors import InputError
 from tsimpute.panel.cells import BoolArray, FloatArray
 from tsimpute.panel.core import Panel
@@ -51,7 +52,7 @@ class Refusal:
             If `max_gap` is neither rows nor a duration, or `min_observed` neither a number of
             cells nor a share.
         """
-        whole = _is_whole(min_observed) and min_observed >= 1
+        whole = is_whole(min_observed) and min_observed >= 1
         share = isinstance(min_observed, float | np.floating) and 0 < min_observed < 1
         if min_observed is not None and not (whole or share):
             raise InputError(
@@ -105,7 +106,7 @@ class Refusal:
         reasons = np.full(values.shape, "", dtype=object)
         if self.min_observed is not None:
             found, rows = best_window(observed, window_steps, stride, mode)
-            needed = self.min_observed * (1 if _is_whole(self.min_observed) else rows)
+            needed = self.min_observed * (1 if is_whole(self.min_observed) else rows)
             reasons[~observed & (found < needed)] = TOO_LITTLE
             reasons[~observed & (found < needed) & (found == 0)] = NOTHING
         if self.max_gap is not None:
@@ -163,7 +164,7 @@ def best_window(
 
 
 def _read_gap(max_gap: Any) -> int | pd.Timedelta | None:
-    if max_gap is None or (_is_whole(max_gap) and max_gap >= 1):
+    if max_gap is None or (is_whole(max_gap) and max_gap >= 1):
         return None if max_gap is None else int(max_gap)
     if isinstance(max_gap, timedelta) or (isinstance(max_gap, str) and not _is_calendar(max_gap)):
         with suppress(ValueError):
@@ -181,7 +182,3 @@ def _is_calendar(text: str) -> bool:
     with suppress(ValueError):
         return not isinstance(to_offset(text), Tick | Day)
     return False
-
-
-def _is_whole(number: Any) -> bool:
-    return isinstance(number, int | np.integer) and not isinstance(number, bool)

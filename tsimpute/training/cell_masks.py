@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from difflib import get_close_matches
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from tsimpute.arguments import is_number
 from tsimpute.errors import InputError
 
 MASK_KINDS = ("block", "feature", "cell")
@@ -26,7 +27,7 @@ class Masking:
         check_masking(self.kind, self.rate)
 
 
-def check_masking(kind: object, rate: object) -> None:
+def check_masking(kind: Any, rate: Any) -> None:
     """Refuse what `draw_visible` cannot use.
 
     Raises
@@ -41,7 +42,7 @@ def check_masking(kind: object, rate: object) -> None:
             f"mask_kind={kind!r} is unknown; expected one of {', '.join(map(repr, MASK_KINDS))}"
             f"{proposal}"
         )
-    if not (isinstance(rate, int | float | np.number) and 0 < float(rate) < 1):
+    if not (is_number(rate) and 0 < rate < 1):
         raise InputError(
             f"mask_rate={rate!r} cannot be used; expected the share of the cells that is hidden, "
             f"between 0 and 1, both excluded, for example 0.5"

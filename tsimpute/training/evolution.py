@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from importlib import import_module
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tsimpute.errors import InputError, MissingExtraError
+from tsimpute.arguments import check_count, check_number
+from tsimpute.errors import MissingExtraError
 
 Strategy = tuple[int, ...]
 Objectives = Callable[[Strategy], tuple[float, float]]
@@ -42,16 +44,18 @@ class Evolution:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, least in (("population", 2), ("generations", 1)):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise InputError(f"{name}={value!r} cannot be used; expected at least {least}")
-        if self.mutation is not None and not 0 < self.mutation <= 1:
-            raise InputError(f"mutation={self.mutation!r} cannot be used; expected one in (0, 1]")
+        check_count("population", self.population, least=2)
+        check_count("generations", self.generations)
+        if self.mutation is not None:
+            check_number("mutation", self.mutation, above=0, most=1)
 
 
 def evolve(
-    objectives: Objectives, choices: Sequence[int], length: int, plan: Evolution
+    objectives: Objectives,
+    choices: Sequence[int],
+    length: int,
+    plan: Evolution,
+    after_generation: Callable[[], object] | None = None,
 ) -> dict[Strategy, tuple[float, float]]:
     """Strategies that NSGA-II (Deb et al. 2002) tries to make small in both objectives.
 
@@ -65,6 +69,8 @@ def evolve(
     length : int
         K, steps of a strategy.
     plan : Evolution
+    after_generation : callable, optional
+        Called after each generation, the first one too.
 
     Returns
     -------
@@ -92,8 +98,26 @@ def evolve(
     def skips_all(genes: NDArray[Any]) -> float:
         return 1.0 - any(strategy_of(genes))  # above 0: not allowed
 
-    _minimise([partial(value, which=0), partial(value, which=1)], skips_all, choices, length, plan)
+    both: list[Callable[[NDArray[Any]], float]] = [partial(value, which=n) for n in (0, 1)]
+    _minimise(both, skips_all, choices, length, plan, after_generation)
     return found
+
+
+def check_pymoo() -> None:
+    """Say how to install what evolution needs, where it is not installed.
+
+    Raises
+    ------
+    MissingExtraError
+        If pymoo cannot be imported.
+    """
+    try:
+        import_module("pymoo.optimize")
+    except ImportError as error:
+        raise MissingExtraError(
+            "searching widths needs pymoo, which is not installed; run: "
+            "pip install 'tsimpute[search]'"
+        ) from error
 
 
 def first_population(n_choices: int, length: int, plan: Evolution, skips: bool) -> NDArray[Any]:
@@ -110,19 +134,16 @@ def _minimise(
     choices: Sequence[int],
     length: int,
     plan: Evolution,
+    after_generation: Callable[[], object] | None,
 ) -> None:
-    try:
-        from pymoo.algorithms.moo.nsga2 import NSGA2
-        from pymoo.operators.crossover.ux import UniformCrossover
-        from pymoo.operators.mutation.pm import PM
-        from pymoo.operators.repair.rounding import RoundingRepair
-        from pymoo.optimize import minimize
-        from pymoo.problems.functional import FunctionalProblem
-    except ImportError as error:
-        raise MissingExtraError(
-            "searching widths needs pymoo, which is not installed; run: "
-            "pip install 'tsimpute[search]'"
-        ) from error
+    check_pymoo()
+    from pymoo.algorithms.moo.nsga2 import NSGA2
+    from pymoo.operators.crossover.ux import UniformCrossover
+    from pymoo.operators.mutation.pm import PM
+    from pymoo.operators.repair.rounding import RoundingRepair
+    from pymoo.optimize import minimize
+    from pymoo.problems.functional import FunctionalProblem
+
     n = len(choices)
     problem = FunctionalProblem(length, objectives, constr_ieq=[skips_all], xl=0, xu=n - 1)
     rate = 1 / length if plan.mutation is None else plan.mutation
@@ -132,4 +153,10 @@ def _minimise(
         crossover=UniformCrossover(),
         mutation=PM(prob=1.0, prob_var=rate, eta=SPREAD, vtype=float, repair=RoundingRepair()),
     )
-    minimize(problem, algorithm, ("n_gen", plan.generations), seed=plan.seed)
+
+    def tell(_: Any) -> None:
+        if after_generation is not None:
+            after_generation()
+
+    ends = ("n_gen", plan.generations)
+    minimize(problem, algorithm, ends, seed=plan.seed, callback=tell)
