@@ -35,6 +35,7 @@ LAYERS = (
         "coupling",
         "model",
         "pretrained",
+        "training_data",
         "fitting",
         "running",
         "data_sets",

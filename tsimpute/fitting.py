@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -29,6 +29,7 @@ from tsimpute.time_budget import training_seconds
 from tsimpute.training.config import TrainingConfig
 from tsimpute.training.loop import Trainer
 from tsimpute.training.setup import DataPlan, all_rows, default_epochs, start_run
+from tsimpute.training_data import TrainingData
 from tsimpute.trunk import PretrainedTrunk
 
 FloatArray = NDArray[np.float64]
@@ -79,12 +80,20 @@ class Settings(Protocol):
     verbose: int
 
 
+@dataclass(frozen=True)
+class Pruning:
+    """How a fitted model is brought to fewer steps; see :meth:`EDDPMImputer.prune`."""
+
+    kept_steps: int
+    epochs: int = 1
+    mask_rule: str | None = None
+    steps: Sequence[int] | None = None
+
+
 def train_from_scratch(
     imputer: Settings,
-    panel: Panel,
+    data: TrainingData,
     side: SideColumns | None,
-    patterns: Panel | None,
-    seed: int,
     checkpoint: str | Path | None,
     trunk: PretrainedTrunk | None = None,
 ) -> tuple[FittedModel, Trainer]:
@@ -92,7 +101,7 @@ def train_from_scratch(
 
     It is a new one, which starts from the pre-trained weights where there are any.
     """
-    device = resolve_device(imputer.device)
+    device, panel, seed = resolve_device(imputer.device), data.panel, data.seed
     kinds = read_kinds(imputer.scaling, panel.feature_labels, panel.n_features)
     scaler = FeatureScaler.fit(panel.values, kinds=kinds)
     series = scaled_series(panel, scaler, side)
@@ -111,7 +120,7 @@ def train_from_scratch(
             device,
             seed,
             imputer.anchor,
-            None if patterns is None else patterns.values,
+            data.pattern_values,
         )
         _announce(imputer, trainer, panel)
         run_trainer(imputer, trainer, "fit", checkpoint)
@@ -119,40 +128,34 @@ def train_from_scratch(
 
 
 def fine_tune(
-    imputer: Settings,
-    old: FittedModel,
-    panel: Panel,
-    seed: int,
-    kept_steps: int,
-    epochs: int,
-    mask_rule: str | None,
-    steps: Sequence[int] | None,
+    imputer: Settings, old: FittedModel, data: TrainingData, how: Pruning
 ) -> tuple[FittedModel, Trainer]:
     """Train a copy of a fitted model's network on, down to fewer steps."""
-    check_count("kept_steps", kept_steps)
-    check_count("epochs", epochs)
-    kept_steps = len(set(steps)) if steps is not None else kept_steps
+    check_count("kept_steps", how.kept_steps)
+    check_count("epochs", how.epochs)
+    kept_steps = len(set(how.steps)) if how.steps is not None else how.kept_steps
     if not 1 <= kept_steps <= len(old.grid):
         raise InputError(
             f"kept_steps={kept_steps} cannot be used; expected 1 to {len(old.grid)}, the steps "
             f"that the model has"
         )
-    device = resolve_device(imputer.device)
-    series = old.scaled(panel)
-    rule = imputer.mask_rule if mask_rule is None else mask_rule
+    device, seed = resolve_device(imputer.device), data.seed
+    series = old.scaled(data.panel)
+    rule = imputer.mask_rule if how.mask_rule is None else how.mask_rule
     plan = replace(data_plan(imputer, old.side), window_steps=old.window_steps)
-    config = _fine_tuning(training_config(imputer, series, plan), kept_steps, epochs, rule)
+    config = _fine_tuning(training_config(imputer, series, plan), kept_steps, how.epochs, rule)
     config = replace(config, random_widths=None if old.widths is None else RANDOM_WIDTHS)
     with own_random_numbers(seed, device):
         network = copy.deepcopy(old.network)
-        trainer = start_run(network, old.schedule, series, plan, config, device, seed, old.anchor)
+        run = (network, old.schedule, series, plan, config, device, seed, old.anchor)
+        trainer = start_run(*run, data.pattern_values)
         if len(old.grid) < old.schedule.n_steps:
             trainer.search.learner.keep_prob = np.zeros(old.schedule.n_steps)
             trainer.search.learner.keep_prob[old.grid.index] = 1.0
-        if steps is not None:
-            trainer.fixed_grid = old.schedule.respaced(list(steps))
+        if how.steps is not None:
+            trainer.fixed_grid = old.schedule.respaced(list(how.steps))
         run_trainer(imputer, trainer, f"prune to {kept_steps}", None)
-    model = _fitted(trainer, old.scaler, panel, old.side, old.window_steps)
+    model = _fitted(trainer, old.scaler, data.panel, old.side, old.window_steps)
     # Marginals know nothing of steps; variance heads belong to the old network.
     return replace(model, feature_names=old.feature_names, marginals=old.marginals), trainer
 

@@ -100,7 +100,7 @@ def with_heads(data: Data, options: argparse.Namespace) -> EDDPMImputer:
     cells = collect_cells(network, model.grid, source, HEAD_BATCHES)
     torch.manual_seed(options.seed)
     heads = {kind: fit_variance_head(kind, cells, options.seed) for kind in HEAD_KINDS}
-    power = noise_power(cells, len(model.grid))
+    power = noise_power(cells, model.grid)
     imputer.model_ = replace(model, heads=heads, noise_power=power)
     imputer.save(saved)
     return imputer

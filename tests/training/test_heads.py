@@ -77,7 +77,7 @@ def test_a_variance_head_learns_the_exact_variance(independent_cells, kind, tole
 
 
 def test_the_noise_power_is_that_of_the_ideal_denoiser(independent_cells):
-    power = noise_power(collect_cells(ExactNetwork(), GRID, independent_cells, 60), len(GRID))
+    power = noise_power(collect_cells(ExactNetwork(), GRID, independent_cells, 60), GRID)
     expected = (1 - GRID.alpha_bar) / (GRID.alpha_bar * V + 1 - GRID.alpha_bar)
     np.testing.assert_allclose(power, expected, rtol=0.05)
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tsimpute.model import FittedModel
     from tsimpute.streams import Past
     from tsimpute.training.loop import Trainer
+    from tsimpute.training_data import TrainingData
 
 FloatArray = NDArray[np.float64]
 
@@ -102,13 +103,23 @@ class FittedImputer(BaseEstimator):  # type: ignore[misc]
             return self.seed_
         return int(check_random_state(random_state).randint(2**31 - 1))
 
-    def _fit_own_variance(self, panel: Panel, deadline: Deadline = NEVER) -> Self:
+    def _read_training(self, X: Any, patterns: Any = None) -> TrainingData:
+        from tsimpute.training_data import TrainingData, read_patterns
+
+        panel, model = self._read(X), self.model_
+        own = (model.input_names, model.n_inputs, model.side, model.regular)
+        return TrainingData(panel, self.seed_, read_patterns(patterns, *own))
+
+    def _fit_own_variance(
+        self, panel: Panel, deadline: Deadline = NEVER, patterns: Panel | None = None
+    ) -> Self:
         from tsimpute.heads import with_variance
+        from tsimpute.training_data import TrainingData
 
         if self.variance in LEARNED_VARIANCES:
-            self.model_ = with_variance(
-                self, self.model_, panel, self.seed_, self.variance, VARIANCE_BATCHES, deadline
-            )
+            data = TrainingData(panel, self.seed_, patterns)
+            how = (self.variance, VARIANCE_BATCHES, deadline)
+            self.model_ = with_variance(self, self.model_, data, *how)
         return self
 
     def _held_out(self, panel: Panel, window_steps: int, seed: int) -> Panel | None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from sklearn.utils.validation import check_is_fitted
 
-from tsimpute.arguments import check_count
+from tsimpute.arguments import check_count, check_switch
 from tsimpute.imputer.base import VARIANCE_BATCHES, FittedImputer
 
 if TYPE_CHECKING:
@@ -21,7 +21,12 @@ class ChoosesSampling(FittedImputer):
     """Part of `EDDPMImputer`: variance, samplers, marginals, steps."""
 
     def fit_variance(
-        self, X: Any, kind: str = "crps", *, n_batches: int = VARIANCE_BATCHES
+        self,
+        X: Any,
+        kind: str = "crps",
+        *,
+        n_batches: int = VARIANCE_BATCHES,
+        patterns: Any = None,
     ) -> Self:
         """Learn the variance of the clean values at the kept steps; the network is not changed.
 
@@ -35,6 +40,8 @@ class ChoosesSampling(FittedImputer):
             one number a step (Analytic-DPM, Bao et al. 2022a).
         n_batches : int, default=100
             Batches of windows that the network is run on.
+        patterns : DataFrame, array, DataArray or Dataset, optional
+            As in `fit`; they are not kept from there.
 
         Returns
         -------
@@ -44,31 +51,40 @@ class ChoosesSampling(FittedImputer):
         Raises
         ------
         NotFittedError, InputError
-            Before `fit`; if the data do not fit the model or the kind is unknown.
+            Before `fit`; if the data do not fit the model, the kind is unknown, or no cell was
+            hidden.
         """
         from tsimpute.heads import with_variance
 
         check_count("n_batches", n_batches)
-        panel = self._read(X)
-        model, seed = self.model_, self.seed_
-        self.model_ = with_variance(self, model, panel, seed, kind, n_batches)
+        data = self._read_training(X, patterns)
+        self.model_ = with_variance(self, self.model_, data, kind, n_batches)
         return self
 
     def fit_sampler(
-        self, X: Any, kind: str = "ggdm", *, iterations: int = SAMPLER_ITERATIONS
+        self,
+        X: Any,
+        kind: str = "ggdm",
+        *,
+        iterations: int = SAMPLER_ITERATIONS,
+        patterns: Any = None,
     ) -> Self:
         """Learn what a fitted sampler needs for the present steps; the network is not changed.
 
         Parameters
         ----------
         X : DataFrame, array, DataArray or Dataset
-            Training data with the columns of the fitted model.
+            The data of `fit`. "ggdm" learns from the rows that training held out for validation
+            (from all, where these are fewer than 8 windows), the others from those it trained on.
         kind : {"ggdm", "tdas", "genie-distilled"}, default="ggdm"
             All coefficients of the sampler, by back-propagating the energy score of samples
             (Watson et al. 2021); the data's temporal spectrum (Ma et al. 2022); or a head that
             says what "genie" takes a Jacobian-vector product for (Dockhorn et al. 2022).
         iterations : int, default=200
             Of "ggdm", each with 8 windows of 4 samples; of "genie-distilled", each a batch.
+            Ctrl-C ends "ggdm" early and leaves what it learned until then.
+        patterns : DataFrame, array, DataArray or Dataset, optional
+            As in `fit`; they are not kept from there.
 
         Returns
         -------
@@ -78,17 +94,23 @@ class ChoosesSampling(FittedImputer):
         Raises
         ------
         NotFittedError, InputError
-            Before `fit`; if the data do not fit the model or the kind is unknown.
+            Before `fit`; if the data do not fit the model, the kind is unknown, or no cell was
+            hidden.
         """
         from tsimpute.heads import with_sampler
 
         check_count("iterations", iterations)
-        panel, model, seed = self._read(X), self.model_, self.seed_
-        self.model_ = with_sampler(self, model, panel, seed, kind, iterations)
+        data = self._read_training(X, patterns)
+        self.model_ = with_sampler(self, self.model_, data, kind, iterations)
         return self
 
     def fit_marginals(
-        self, X: Any, *, iterations: int = MARGINAL_ITERATIONS, freeze_trunk: bool = False
+        self,
+        X: Any,
+        *,
+        iterations: int = MARGINAL_ITERATIONS,
+        freeze_trunk: bool = False,
+        patterns: Any = None,
     ) -> Self:
         """Train a marginal head: every hole's distribution in one evaluation.
 
@@ -104,22 +126,26 @@ class ChoosesSampling(FittedImputer):
             Batches of training.
         freeze_trunk : bool, default=False
             Train the last two layers alone.
+        patterns : DataFrame, array, DataArray or Dataset, optional
+            As in `fit`; they are not kept from there.
 
         Returns
         -------
         EDDPMImputer
-            Itself.
+            Itself. Ctrl-C ends training early and leaves the head as it is then.
 
         Raises
         ------
         NotFittedError, InputError
-            Before `fit`; if the data do not fit the model.
+            Before `fit`; if the data do not fit the model, an argument cannot be used, or no cell
+            was hidden.
         """
         from tsimpute.heads import with_marginals
 
         check_count("iterations", iterations)
-        panel = self._read(X)
-        self.model_ = with_marginals(self, self.model_, panel, self.seed_, iterations, freeze_trunk)
+        check_switch("freeze_trunk", freeze_trunk)
+        data = self._read_training(X, patterns)
+        self.model_ = with_marginals(self, self.model_, data, iterations, freeze_trunk)
         return self
 
     def respace(self, method: str = "uniform", n_steps: int = 5, X: Any = None) -> Self:

@@ -333,7 +333,8 @@ class EDDPMImputer(
             Ignored; there for scikit-learn.
         patterns : DataFrame, array, DataArray or Dataset, optional
             Data whose holes the target strategies "mix" and "historical" lay over X; default:
-            X itself. Only where they are missing is read, not their values.
+            X itself, which then needs holes. Only where they are missing is read, not their
+            values. They are not kept: give them to `prune`, `fit_variance` and the like again.
         checkpoint : str or Path, optional
             File that holds the state of training, written after each epoch. A run that was
             stopped goes on from it; it is removed when training is complete.
@@ -351,28 +352,25 @@ class EDDPMImputer(
         from tsimpute.choices import check_choices
         from tsimpute.finishing import check_rules
         from tsimpute.fitting import train_from_scratch
+        from tsimpute.training_data import TrainingData, read_patterns
 
         check_parameters(self)
         check_choices(self)
         regular = self.time == "steps"
         panel = read_panel(X, regular=regular)
         side = SideColumns.fit(panel, self.exogenous, self.calendar, self.time)
-        holes = None
-        if patterns is not None:
-            holes = read_panel(patterns, name="patterns", regular=regular)
-            holes = holes.aligned_to(panel.feature_names, panel.n_features)
-        if side is not None:
-            panel = side.split(panel)
-            holes = None if holes is None else holes.with_covariates(side.places)
+        holes = read_patterns(patterns, panel.feature_names, panel.n_features, side, regular)
+        panel = panel if side is None else side.split(panel)
         check_fit_panel(panel, self.window_steps)
         check_rules(self, panel)
         trunk = self._checked_trunk(panel, side)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         held_out = self._held_out(panel, self.window_steps, seed)
-        model, trainer = train_from_scratch(self, panel, side, holes, seed, checkpoint, trunk)
+        data = TrainingData(panel, seed, holes)
+        model, trainer = train_from_scratch(self, data, side, checkpoint, trunk)
         self._adopt_trained(model, seed, trainer)
         deadline = deadline_of(self, trainer.seconds)
-        return self._fit_own_variance(panel, deadline)._calibrate_own(held_out, deadline)
+        return self._fit_own_variance(panel, deadline, holes)._calibrate_own(held_out, deadline)
 
     def prune(
         self,
@@ -382,6 +380,7 @@ class EDDPMImputer(
         epochs: int = 1,
         mask_rule: str | None = None,
         steps: Sequence[int] | None = None,
+        patterns: Any = None,
     ) -> EDDPMImputer:
         """Fine-tune the fitted model to fewer steps, in place (EDDPM, Table 3).
 
@@ -397,6 +396,8 @@ class EDDPMImputer(
             Default: the imputer's own.
         steps : sequence of int, optional
             Keep exactly these original steps and only fine-tune the network on them.
+        patterns : DataFrame, array, DataArray or Dataset, optional
+            As in `fit`; they are not kept from there.
 
         Returns
         -------
@@ -408,18 +409,18 @@ class EDDPMImputer(
         NotFittedError
             Before `fit`.
         InputError
-            If `kept_steps` is 0 or more than the model has, or the data do not fit the model.
+            If `kept_steps` is 0 or more than the model has, the data do not fit the model, or no
+            cell of them would be hidden.
         """
-        from tsimpute.fitting import fine_tune
+        from tsimpute.fitting import Pruning, fine_tune
 
-        check_is_fitted(self)
-        panel = self._read(X)
-        held_out = self._held_out(panel, self.model_.window_steps, self.seed_)
-        model, trainer = fine_tune(
-            self, self.model_, panel, self.seed_, kept_steps, epochs, mask_rule, steps
-        )
+        data = self._read_training(X, patterns)
+        held_out = self._held_out(data.panel, self.model_.window_steps, self.seed_)
+        how = Pruning(kept_steps, epochs, mask_rule, steps)
+        model, trainer = fine_tune(self, self.model_, data, how)
         self._adopt_trained(model, self.seed_, trainer)
-        return self._fit_own_variance(panel)._calibrate_own(held_out)
+        self._fit_own_variance(data.panel, patterns=data.patterns)
+        return self._calibrate_own(held_out)
 
     @classmethod
     def from_csdi_weights(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -137,11 +138,22 @@ class WindowSource:
         for i, places in enumerate(batches):
             yield i * batch_size / n_windows, self.load(places)
 
+    def endless(self, batch_size: int, rng: np.random.Generator) -> Iterator[Windows]:
+        """Batches of one epoch after another."""
+        while True:
+            for _, batch in self.epoch(batch_size, rng):
+                yield batch
+
     def random_patterns(self, n: int, rng: np.random.Generator) -> Tensor:
         """Observed cells of n random windows (n, L, K); padding counts as observed."""
-        places = self.places(rng)
-        windows = self.load([places[i] for i in rng.integers(len(places), size=n)])
+        chosen = self._every_place[rng.integers(len(self._every_place), size=n)]
+        windows = self.load([(int(i), int(start)) for i, start in chosen])
         return windows.observed_mask | ~windows.is_real[..., None]
+
+    @cached_property
+    def _every_place(self) -> NDArray[np.int64]:
+        """(series, start) of every window, at whatever distance from the next; (N, 2)."""
+        return np.array(replace(self, stride=1).places(None))
 
     def n_batches(self, batch_size: int) -> int:
         """Batches of an epoch, about: the random offset may add or remove one."""

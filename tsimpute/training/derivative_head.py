@@ -16,7 +16,7 @@ from tsimpute.diffusion.schedule import TimeGrid
 from tsimpute.errors import InputError
 from tsimpute.samplers.genie import noise_derivative
 from tsimpute.samplers.protocol import Denoise, Prediction
-from tsimpute.training.examples import Example, ExampleSource, noised
+from tsimpute.training.examples import Example, ExampleSource, noised, nothing_hidden
 from tsimpute.training.variance_heads import fit_head, squared_error
 
 LARGEST_DERIVATIVE = 5.0  # of a noise of size 1, by ln(gamma)
@@ -54,7 +54,7 @@ def fit_derivative_head(
     Raises
     ------
     InputError
-        If the grid has one level.
+        If the grid has one level, or no cell was hidden.
     """
     if len(grid) < 2:
         raise InputError("kind='genie-distilled' needs at least 2 kept steps; the model has 1")
@@ -70,6 +70,8 @@ def fit_derivative_head(
     if widths is not None:
         trunks = tuple(padded_trunk(trunk, network.config.channels) for trunk in trunks)
     trunk, target = torch.cat(trunks), torch.cat(targets)
+    if not len(target):
+        raise nothing_hidden("iterations", n_batches)
     bounded = target.clamp(-LARGEST_DERIVATIVE, LARGEST_DERIVATIVE)
     return fit_head(trunk, bounded, squared_error, source.seed)
 

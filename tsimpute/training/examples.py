@@ -14,8 +14,9 @@ from tsimpute.denoiser.anchor import Anchor
 from tsimpute.denoiser.context import NO_CONTEXT, Context
 from tsimpute.diffusion.losses import noise_to_level
 from tsimpute.diffusion.schedule import TimeGrid
+from tsimpute.errors import InputError
 from tsimpute.training.batches import WindowSource
-from tsimpute.training.targets import draw_targets
+from tsimpute.training.hiding import check_hides, hide
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,20 @@ class Noised:
 
 @dataclass(frozen=True)
 class ExampleSource:
-    """Where examples come from: training windows, targets as in training, an anchor."""
+    """Where examples come from.
+
+    Attributes
+    ----------
+    windows : WindowSource
+    strategy : str
+        By which cells are hidden, as in training.
+    anchor : Anchor
+    batch_size : int
+    device : torch.device
+    seed : int
+    patterns : WindowSource or None
+        Where the holes of "historical" and "mix" targets come from; None: the windows themselves.
+    """
 
     windows: WindowSource
     strategy: str
@@ -74,33 +88,55 @@ class ExampleSource:
     batch_size: int
     device: torch.device
     seed: int
+    patterns: WindowSource | None = None
+
+    def checked(self) -> ExampleSource:
+        """Itself; raises InputError if no cell is hidden in the first batches."""
+        patterns = self.patterns or self.windows
+        check_hides(self.strategy, self.windows, patterns, self.batch_size, self.seed)
+        return self
 
     def draw(self) -> Iterator[Example]:
         """Endless examples, epoch by epoch; the same ones at each call."""
         rng = np.random.default_rng([self.seed, 4])
         generator = torch.Generator().manual_seed(self.seed)
-        anchor = self.anchor.to(self.device)
-        while True:
-            for _, batch in self.windows.epoch(self.batch_size, rng):
-                patterns = batch.observed_mask[rng.permutation(len(batch))]
-                hidden = draw_targets(self.strategy, batch.observed_mask, patterns, generator)
-                windows, targets = batch.to(self.device), hidden.to(self.device)
-                given = windows.observed_mask & ~targets
-                at = windows.context.positions
-                frame = anchor.frame(windows.values, given, windows.padding, at)
-                away = (windows.values - frame.centre) / anchor.scale
-                known = (frame.shown, given, targets, windows.padding, windows.context)
-                yield Example(away, *known)
+        anchor, patterns = self.anchor.to(self.device), self.patterns or self.windows
+        for batch in self.windows.endless(self.batch_size, rng):
+            hidden = hide(self.strategy, batch, patterns, rng, generator)
+            windows, targets = batch.to(self.device), hidden.to(self.device)
+            given = windows.observed_mask & ~targets
+            at = windows.context.positions
+            frame = anchor.frame(windows.values, given, windows.padding, at)
+            away = (windows.values - frame.centre) / anchor.scale
+            known = (frame.shown, given, targets, windows.padding, windows.context)
+            yield Example(away, *known)
 
 
-def noised(example: Example, grid: TimeGrid, generator: torch.Generator) -> Noised:
-    """Take each window of an example to a random level of a grid."""
+def noised(
+    example: Example, grid: TimeGrid, generator: torch.Generator, place: Tensor | None = None
+) -> Noised:
+    """Take each window of an example to a level of a grid, a random one or that of its place."""
     device = example.away.device
-    place = torch.randint(len(grid), (len(example.away),), generator=generator)
+    if place is None:
+        place = torch.randint(len(grid), (len(example.away),), generator=generator)
     noise = torch.randn(example.away.shape, generator=generator).to(device)
     x = noise_to_level(example.away, noise, torch.from_numpy(grid.alpha_bar)[place])
     step = torch.from_numpy(grid.network_step)[place].float().to(device)
     return Noised(x, noise, place, step)
+
+
+def nothing_hidden(name: str, n_batches: int) -> InputError:
+    """What is said where no example had a hidden cell, and the parameter that asks for more."""
+    return InputError(
+        f"{name}={n_batches} batches of windows had no hidden cell to learn from; pass more, or "
+        f"data with more observed cells"
+    )
+
+
+def all_in_turn(n: int, generator: torch.Generator) -> Iterator[int]:
+    """Endless numbers 0 to n - 1 in random order, each once before one comes again."""
+    while True:
+        yield from torch.randperm(n, generator=generator).tolist()
 
 
 def minimise(
@@ -111,18 +147,25 @@ def minimise(
     learning_rate: float,
     on_step: Callable[[float], object] | None = None,
 ) -> list[float]:
-    """Adam with a learning rate that falls to 0 as a cosine; the loss of every iteration."""
+    """Adam with a learning rate that falls to 0 as a cosine; the loss of every iteration.
+
+    Ctrl-C after the first iteration ends it early, and what was learned until then remains.
+    """
     optimiser = torch.optim.Adam(list(parameters), lr=learning_rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, iterations)
     losses = []
-    for example in islice(examples, iterations):
-        optimiser.zero_grad(set_to_none=True)
-        value = loss(example)
-        value.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(optimiser.param_groups[0]["params"], 1.0)
-        optimiser.step()
-        schedule.step()
-        losses.append(float(value.detach()))
-        if on_step is not None:
-            on_step(losses[-1])
+    try:
+        for example in islice(examples, iterations):
+            optimiser.zero_grad(set_to_none=True)
+            value = loss(example)
+            value.backward()  # type: ignore[no-untyped-call]
+            torch.nn.utils.clip_grad_norm_(optimiser.param_groups[0]["params"], 1.0)
+            optimiser.step()
+            schedule.step()
+            losses.append(float(value.detach()))
+            if on_step is not None:
+                on_step(losses[-1])
+    except KeyboardInterrupt:
+        if not losses:
+            raise
     return losses

@@ -20,10 +20,10 @@ from tsimpute.diffusion.schedule import TimeGrid
 from tsimpute.training.batches import Windows, WindowSource
 from tsimpute.training.config import TrainingConfig, learning_rate_at
 from tsimpute.training.ema import WeightAverage, load_weights
+from tsimpute.training.hiding import hide
 from tsimpute.training.history import EpochRecord
 from tsimpute.training.sandwich import Sandwich
 from tsimpute.training.search import StepSearch
-from tsimpute.training.targets import draw_targets
 from tsimpute.training.validation import Validator
 
 MEASUREMENTS = 2  # of the errors by level, in a search
@@ -48,7 +48,7 @@ class Trainer:
     Attributes
     ----------
     patterns : WindowSource or None
-        Where the holes of "historical" and "mix" targets come from; None: the batch itself.
+        Where the holes of "historical" and "mix" targets come from; None: the source itself.
     fixed_grid : TimeGrid or None
         The kept steps once they are decided; None while they are searched.
     next_measurement : float
@@ -217,12 +217,8 @@ class Trainer:
             self.fixed_grid = self.search.best_grid(self.config.kept_steps)
 
     def _draw_targets(self, batch: Windows) -> Tensor:
-        strategy = self.config.target_strategy
-        if self.patterns is not None and strategy != "random":
-            patterns = self.patterns.random_patterns(len(batch), self.rng)
-        else:
-            patterns = batch.observed_mask[self.rng.permutation(len(batch))]
-        return draw_targets(strategy, batch.observed_mask, patterns, self.generator)
+        patterns = self.patterns or self.source
+        return hide(self.config.target_strategy, batch, patterns, self.rng, self.generator)
 
     def _noised(self, batch: Windows, targets: Tensor, grid: TimeGrid, place: Tensor) -> _Noised:
         noise = torch.randn(batch.values.shape, generator=self.generator).to(self.device)

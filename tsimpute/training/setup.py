@@ -17,6 +17,7 @@ from tsimpute.panel.side import NO_SIDE, SideShape
 from tsimpute.panel.windows import validation_rows
 from tsimpute.training.batches import Windows, WindowSource
 from tsimpute.training.config import TrainingConfig
+from tsimpute.training.hiding import BY_PATTERNS, check_hides
 from tsimpute.training.loop import Trainer
 from tsimpute.training.search import make_search
 from tsimpute.training.targets import draw_targets
@@ -29,6 +30,7 @@ DEFAULT_ITERATIONS = 2_000  # of training, when neither epochs nor a time budget
 MANY_SERIES = 10  # from here on whole series are held out for validation
 MAX_VALIDATION_WINDOWS = 128
 MAX_ANCHOR_WINDOWS = 512
+LEAST_UNSEEN_WINDOWS = 8  # fewer, which overlap, would be learned by heart
 
 
 @dataclass(frozen=True)
@@ -99,8 +101,26 @@ def make_sources(
 def held_out_rows(series: Sequence[FloatArray], plan: DataPlan, seed: int) -> list[BoolArray]:
     """For each series, which rows a run of `start_run` with this seed does not train on."""
     held_out = split_rows(series, plan, np.random.default_rng([seed, 1]))
-    training = WindowSource(series, [~rows for rows in held_out], plan.window_steps, plan.stride)
+    training = source_of(series, [~rows for rows in held_out], plan)
     return held_out if training.places(None) else [np.zeros_like(rows) for rows in held_out]
+
+
+def training_windows(series: Sequence[FloatArray], plan: DataPlan, seed: int) -> WindowSource:
+    """Windows that a run of `start_run` with this seed trains on."""
+    return source_of(series, [~rows for rows in held_out_rows(series, plan, seed)], plan)
+
+
+def unseen_windows(series: Sequence[FloatArray], plan: DataPlan, seed: int) -> WindowSource:
+    """Windows that such a run does not train on, at every alignment; all if these are too few."""
+    held = source_of(series, held_out_rows(series, plan, seed), replace(plan, stride=1))
+    return held if len(held.places(None)) >= LEAST_UNSEEN_WINDOWS else all_rows(series, plan)
+
+
+def pattern_windows(
+    patterns: Sequence[FloatArray] | None, plan: DataPlan, source: WindowSource
+) -> WindowSource:
+    """Windows whose holes are laid over training windows: of `patterns`, or those of the source."""
+    return source if patterns is None else all_rows(patterns, replace(plan, side=NO_SIDE))
 
 
 def all_rows(series: Sequence[FloatArray], plan: DataPlan) -> WindowSource:
@@ -126,19 +146,27 @@ def start_run(
     anchor: Anchor | str,
     patterns: Sequence[FloatArray] | None = None,
 ) -> Trainer:
-    """A training run that has not begun; an anchor that is only named is fitted first."""
+    """A training run that has not begun; an anchor that is only named is fitted first.
+
+    Raises
+    ------
+    InputError
+        If nothing is left to train or to validate on, or no cell would be hidden.
+    """
     rng = np.random.default_rng([seed, 1])
     source, held = make_sources(series, plan, rng)
+    strategy, others = config.target_strategy, pattern_windows(patterns, plan, source)
+    check_hides(strategy, source, others, config.batch_size, seed)
     if isinstance(anchor, str):
-        anchor = fit_anchor(anchor, source, config.target_strategy, seed)
-    validator = Validator(held, config.target_strategy, anchor, device, seed)
+        anchor = fit_anchor(anchor, source, strategy, seed, others)
+    validator = Validator(held, strategy, anchor, device, seed, patterns=others)
     return Trainer(
         network=network.to(device),
         search=make_search(config.mask_rule, schedule, config.mask_learning_rate),
         source=source,
         validator=validator,
         anchor=anchor.to(device),
-        patterns=None if patterns is None else all_rows(patterns, replace(plan, side=NO_SIDE)),
+        patterns=others,
         config=config,
         device=device,
         rng=rng,
@@ -146,15 +174,19 @@ def start_run(
     )
 
 
-def fit_anchor(kind: str, source: WindowSource, strategy: str, seed: int) -> Anchor:
+def fit_anchor(
+    kind: str, source: WindowSource, strategy: str, seed: int, patterns: WindowSource
+) -> Anchor:
     """Scale of the distances from the anchor, on training windows with targets as in training."""
     places = source.places(None)
     rng = np.random.default_rng([seed, 3])
     chosen = rng.permutation(len(places))[:MAX_ANCHOR_WINDOWS]
     windows = source.load([places[i] for i in sorted(chosen)])
     generator = torch.Generator().manual_seed(seed)
-    patterns = windows.observed_mask[torch.randperm(len(windows), generator=generator)]
-    targets = draw_targets(strategy, windows.observed_mask, patterns, generator)
+    others = windows.observed_mask[torch.randperm(len(windows), generator=generator)]
+    if strategy in BY_PATTERNS:
+        others = patterns.random_patterns(len(windows), rng)
+    targets = draw_targets(strategy, windows.observed_mask, others, generator)
     given, at = windows.observed_mask & ~targets, windows.context.positions
     return Anchor.fit(kind, windows.values, given, targets, windows.padding, at)
 

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from tsimpute.denoiser.anchor import Anchor
 from tsimpute.diffusion.losses import noise_to_level, squared_error_per_series
 from tsimpute.diffusion.schedule import TimeGrid
-from tsimpute.training.batches import Windows
+from tsimpute.training.batches import Windows, WindowSource
+from tsimpute.training.hiding import BY_PATTERNS
 from tsimpute.training.targets import draw_targets
 
 MEASURED_WINDOWS = 16  # behind one table of errors by level, the same ones at every level
@@ -30,7 +31,8 @@ class Validator:
     """Noise-prediction loss over held-out windows, the same draws at every call.
 
     Each window is seen at `repeats` steps, spread evenly over the grid, so that one call costs
-    `repeats` evaluations a window and not K.
+    `repeats` evaluations a window and not K. The holes of "historical" and "mix" targets come from
+    `patterns`, or else from the windows themselves.
     """
 
     def __init__(
@@ -42,13 +44,16 @@ class Validator:
         seed: int,
         batch_size: int = 64,
         repeats: int = 4,
+        patterns: WindowSource | None = None,
     ) -> None:
         generator = torch.Generator().manual_seed(seed)
         rows = np.repeat(np.arange(len(windows)), repeats)
         self.windows = windows.take(rows)
-        patterns = self.windows.observed_mask[torch.randperm(len(rows), generator=generator)]
         observed = self.windows.observed_mask
-        self.targets = draw_targets(strategy, observed, patterns, generator)
+        others = observed[torch.randperm(len(rows), generator=generator)]
+        if patterns is not None and strategy in BY_PATTERNS:
+            others = patterns.random_patterns(len(rows), np.random.default_rng([seed, 6]))
+        self.targets = draw_targets(strategy, observed, others, generator)
         self.noise = torch.randn(self.windows.values.shape, generator=generator)
         self.place = torch.rand(len(rows), generator=generator)
         self.place[:] = (torch.randperm(len(rows), generator=generator) + self.place) / len(rows)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from itertools import islice
 
 import numpy as np
@@ -21,17 +21,27 @@ from tsimpute.denoiser.heads import OutputHead
 from tsimpute.denoiser.slimmable import padded_trunk
 from tsimpute.denoiser.step_widths import StepWidths, step_networks
 from tsimpute.diffusion.schedule import TimeGrid
-from tsimpute.training.examples import Example, ExampleSource, Noised, noised
+from tsimpute.training.examples import (
+    Example,
+    ExampleSource,
+    Noised,
+    all_in_turn,
+    noised,
+    nothing_hidden,
+)
 
 HEAD_KINDS = ("crps", "npr", "sn")
 LEAST_VARIANCE = 1e-4  # relative to the head's order of 1: keeps the likelihood finite
 LARGEST_SQUARE = 25.0  # records with impossible values must not rule a head
 UPDATES, BATCH_CELLS, LEARNING_RATE = 600, 1024, 5e-3
+MOST_CELLS = 1_000_000  # kept in memory; the updates draw fewer
 
 
 @dataclass(frozen=True)
 class HiddenCells:
     """Hidden cells at random levels, and what the network made of them.
+
+    Of very many cells a random part is kept; the last two attributes count all of them.
 
     Attributes
     ----------
@@ -43,6 +53,10 @@ class HiddenCells:
         Level, as a place on the grid.
     alpha_bar : Tensor of float32, shape (N,)
         Of that level.
+    n_cells : ndarray of int, shape (n_levels,)
+        Hidden cells at each level, kept or not.
+    squares : ndarray of float64, shape (n_levels,)
+        Sums of their squared predicted noise.
     """
 
     trunk: Tensor
@@ -50,6 +64,8 @@ class HiddenCells:
     predicted: Tensor
     place: Tensor
     alpha_bar: Tensor
+    n_cells: NDArray[np.int_]
+    squares: NDArray[np.float64]
 
 
 @torch.no_grad()
@@ -61,31 +77,49 @@ def collect_cells(
     enough: Callable[[], bool] | None = None,
     widths: StepWidths | None = None,
 ) -> HiddenCells:
-    """Run the network over `n_batches` examples, each window at a random level of the grid.
+    """Run the network over `n_batches` examples, their windows at all levels of the grid in turn.
 
-    `enough` is asked after each example; once it says True no other is taken. With `widths` the
-    network is as wide at each level as they say.
+    Of all of them about `MOST_CELLS` cells are kept at most. `enough` is asked after each example;
+    once it says True, and a cell was seen, no other is taken. With `widths` the network is as wide
+    at each level as they say.
+
+    Raises
+    ------
+    InputError
+        If no cell was hidden in any of the examples.
     """
     networks = step_networks(network, len(grid), widths)
     generator = torch.Generator().manual_seed(source.seed + 1)
-    parts = []
-    for example in islice(source.draw(), n_batches):
-        state = noised(example, grid, generator)
+    levels, parts = all_in_turn(len(grid), generator), []
+    for drawn in islice(source.draw(), n_batches):
+        example = drawn.take(drawn.target_mask.any(2).any(1))
+        place = torch.tensor(list(islice(levels, len(example.away))), dtype=torch.int64)
+        state = noised(example, grid, generator, place)
+        keep = _keeper(MOST_CELLS / n_batches / max(1, int(example.target_mask.sum())), generator)
         for own, some, at in _by_network(networks, example, state):
-            cells = _cells(own, grid, some, at)
+            cells = _cells(own, grid, some, at, keep)
             if widths is not None:
                 trunk = padded_trunk(cells.trunk, network.config.channels)
                 cells = replace(cells, trunk=trunk)
             parts.append(cells)
-        if enough is not None and enough():
+        if enough is not None and enough() and parts:
             break
+    if not parts:
+        raise nothing_hidden("n_batches", n_batches)
     return joined(parts)
 
 
 def joined(parts: Sequence[HiddenCells]) -> HiddenCells:
-    """All cells of several collections."""
-    names = [item.name for item in fields(HiddenCells)]
-    return HiddenCells(*(torch.cat([getattr(part, name) for part in parts]) for name in names))
+    """All cells of several collections at the levels of one grid."""
+    return HiddenCells(
+        torch.cat([part.trunk for part in parts]),
+        torch.cat([part.noise for part in parts]),
+        torch.cat([part.predicted for part in parts]),
+        torch.cat([part.place for part in parts]),
+        torch.cat([part.alpha_bar for part in parts]),
+        np.sum([part.n_cells for part in parts], axis=0),
+        np.sum([part.squares for part in parts], axis=0),
+    )
 
 
 def _by_network(
@@ -94,20 +128,45 @@ def _by_network(
     """Each network with the windows that are at its levels."""
     for own in dict.fromkeys(networks):
         rows = torch.tensor([networks[place] is own for place in state.place.tolist()])
+        if not rows.any():
+            continue
         if rows.all():
             yield own, example, state
-        elif rows.any():
+        else:
             yield own, example.take(rows), state.take(rows)
 
 
-def _cells(network: CSDIDenoiser, grid: TimeGrid, example: Example, state: Noised) -> HiddenCells:
+def _keeper(share: float, generator: torch.Generator) -> Callable[[int], Tensor]:
+    """Random places of a share of n cells, in their order; of all if the share is 1 or more."""
+
+    def keep(n: int) -> Tensor:
+        if share >= 1:
+            return torch.arange(n)
+        return torch.randperm(n, generator=generator)[: math.ceil(share * n)].sort().values
+
+    return keep
+
+
+def _cells(
+    network: CSDIDenoiser,
+    grid: TimeGrid,
+    example: Example,
+    state: Noised,
+    keep: Callable[[int], Tensor],
+) -> HiddenCells:
     known = (example.shown, example.given_mask)
     trunk = network.trunk(state.x, *known, state.step, example.is_real, context=example.context)
-    hidden = example.target_mask
-    window = hidden.nonzero()[:, 0].cpu()
-    place = state.place[window].to(trunk.device)
-    said = (trunk.transpose(1, 2)[hidden], state.noise[hidden], network.noise(trunk)[hidden])
-    return HiddenCells(*said, place, torch.from_numpy(grid.alpha_bar).to(trunk)[place])
+    noise = network.noise(trunk)
+    hidden = example.target_mask.nonzero()
+    place = state.place[hidden[:, 0].cpu()]
+    square = noise[hidden.unbind(1)].square().double().cpu().numpy()
+    n_cells = np.bincount(place.numpy(), minlength=len(grid))
+    squares = np.bincount(place.numpy(), square, len(grid))
+    kept = keep(len(hidden))
+    at, own = hidden[kept.to(hidden.device)].unbind(1), place[kept].to(trunk.device)
+    said = (trunk.transpose(1, 2)[at], state.noise[at], noise[at])
+    level = torch.from_numpy(grid.alpha_bar).to(trunk)[own]
+    return HiddenCells(*said, own, level, n_cells, squares.astype(np.float64))
 
 
 def fit_variance_head(kind: str, cells: HiddenCells, seed: int) -> OutputHead:
@@ -160,12 +219,15 @@ def fit_head(
     return head.eval().requires_grad_(False)
 
 
-def noise_power(cells: HiddenCells, n_levels: int) -> NDArray[np.float64]:
-    """Mean squared predicted noise at each level (Analytic-DPM's Gamma); NaN where unseen."""
-    place = cells.place.cpu().numpy()
-    total = np.bincount(place, cells.predicted.square().double().cpu().numpy(), n_levels)
-    count = np.bincount(place, minlength=n_levels)
-    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+def noise_power(cells: HiddenCells, grid: TimeGrid) -> NDArray[np.float64]:
+    """Mean squared predicted noise at each level of a grid (Analytic-DPM's Gamma).
+
+    A level without a hidden cell has what lies between its neighbours, by the logarithm of the
+    signal-to-noise ratio, or what the last one has.
+    """
+    seen = np.flatnonzero(cells.n_cells)[::-1]  # np.interp wants rising places
+    power = cells.squares[seen] / cells.n_cells[seen]
+    return np.interp(grid.log_snr, grid.log_snr[seen], power)
 
 
 def squared_error(predicted: Tensor, target: Tensor) -> Tensor:
