@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from itertools import islice
 from types import SimpleNamespace
 
 import numpy as np
@@ -16,11 +18,18 @@ from tsimpute.denoiser.config import DenoiserConfig
 from tsimpute.denoiser.context import NO_CONTEXT
 from tsimpute.denoiser.csdi import CSDIDenoiser
 from tsimpute.diffusion.schedule import make_schedule
+from tsimpute.errors import InputError
+from tsimpute.training import variance_heads
 from tsimpute.training.batches import WindowSource
 from tsimpute.training.derivative_head import fit_derivative_head
-from tsimpute.training.examples import ExampleSource, noised
+from tsimpute.training.examples import ExampleSource, all_in_turn, minimise, noised
 from tsimpute.training.marginals import fit_marginals, pinball_loss
-from tsimpute.training.variance_heads import collect_cells, fit_variance_head, noise_power
+from tsimpute.training.variance_heads import (
+    collect_cells,
+    fit_variance_head,
+    joined,
+    noise_power,
+)
 
 V = 0.3  # variance of independent cells
 SCHEDULE = make_schedule()
@@ -80,6 +89,100 @@ def test_the_noise_power_is_that_of_the_ideal_denoiser(independent_cells):
     power = noise_power(collect_cells(ExactNetwork(), GRID, independent_cells, 60), GRID)
     expected = (1 - GRID.alpha_bar) / (GRID.alpha_bar * V + 1 - GRID.alpha_bar)
     np.testing.assert_allclose(power, expected, rtol=0.05)
+
+
+def test_levels_come_in_turn():
+    """Every level before one comes again, however many windows a batch has."""
+    drawn = list(islice(all_in_turn(7, torch.Generator().manual_seed(0)), 70))
+    rounds = [drawn[i : i + 7] for i in range(0, 70, 7)]
+    assert all(sorted(one) == list(range(7)) for one in rounds)
+    assert len(set(map(tuple, rounds))) > 1
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 3])
+def test_a_few_windows_have_seen_all_levels(batch_size):
+    source = _source(np.random.default_rng(0).normal(size=(80, 2)), 8, batch_size)
+    n_batches = -(-len(GRID) // batch_size)
+    cells = collect_cells(ExactNetwork(), GRID, source, n_batches)
+    assert (cells.n_cells > 0).all()
+    assert set(cells.place.tolist()) == {0, 1, 2}
+
+
+def test_a_level_without_a_cell_has_what_lies_between_its_neighbours():
+    cells = collect_cells(
+        ExactNetwork(), GRID, _source(np.random.default_rng(0).normal(size=(80, 2)), 8), 1
+    )
+    ends = replace(cells, n_cells=np.array([2, 0, 4]), squares=np.array([1.0, 0.0, 3.0]))
+    snr = GRID.log_snr
+    share = (snr[1] - snr[2]) / (snr[0] - snr[2])
+    expected = [0.5, share * 0.5 + (1 - share) * 0.75, 0.75]
+    np.testing.assert_allclose(noise_power(ends, GRID), expected)
+    middle = replace(cells, n_cells=np.array([0, 2, 0]), squares=np.array([0.0, 1.0, 0.0]))
+    np.testing.assert_allclose(noise_power(middle, GRID), [0.5] * 3)
+
+
+def test_of_very_many_cells_some_are_kept_and_all_count(independent_cells, monkeypatch):
+    everything = collect_cells(ExactNetwork(), GRID, independent_cells, 10)
+    monkeypatch.setattr(variance_heads, "MOST_CELLS", 1000)
+    some = collect_cells(ExactNetwork(), GRID, independent_cells, 10)
+    assert len(everything.noise) > 4000
+    assert 900 < len(some.noise) <= 1100
+    assert all(len(part) == len(some.noise) for part in (some.trunk, some.predicted, some.place))
+    assert some.n_cells.sum() == everything.n_cells.sum() == len(everything.noise)
+    exact = (1 - GRID.alpha_bar) / (GRID.alpha_bar * V + 1 - GRID.alpha_bar)
+    np.testing.assert_allclose(noise_power(some, GRID), exact, rtol=0.1)
+    again = collect_cells(ExactNetwork(), GRID, independent_cells, 10)
+    assert torch.equal(some.noise, again.noise)  # the seed decides which
+    places = torch.bincount(some.place, minlength=3)
+    np.testing.assert_allclose(
+        places / len(some.noise), some.n_cells / some.n_cells.sum(), atol=0.1
+    )
+
+
+def test_collections_of_one_grid_are_joined(independent_cells):
+    parts = [collect_cells(ExactNetwork(), GRID, independent_cells, n) for n in (1, 2)]
+    both = joined(parts)
+    assert both.n_cells.sum() == len(both.noise) == sum(len(part.noise) for part in parts)
+    expected = np.bincount(both.place, both.predicted.double().square(), 3) / both.n_cells
+    np.testing.assert_allclose(noise_power(both, GRID), expected, rtol=1e-6)
+
+
+def test_batches_without_a_hidden_cell_are_passed_over_or_refused():
+    """A window of one cell is hidden, or it is not: each in half of the draws."""
+    source = _source(np.random.default_rng(0).normal(size=(40, 1)), 1, batch_size=1)
+    hidden = [bool(example.target_mask.any()) for example in islice(source.draw(), 12)]
+    first = hidden.index(True)
+    assert first > 0
+    with pytest.raises(InputError, match=f"n_batches={first} batches of windows had no hidden"):
+        collect_cells(ExactNetwork(), GRID, source, first)
+    cells = collect_cells(ExactNetwork(), GRID, source, 12, enough=lambda: True)
+    assert len(cells.noise) == 1  # it does not stop before there is something to learn from
+    with pytest.raises(InputError, match=f"iterations={first} batches"):
+        fit_derivative_head(ExactNetwork(), GRID, source, first)
+
+
+def test_ctrl_c_keeps_what_was_learned_until_then(independent_cells):
+    weight, told = torch.nn.Parameter(torch.zeros(())), []
+
+    def on_step(loss):
+        told.append(loss)
+        if len(told) == 3:
+            raise KeyboardInterrupt
+
+    def loss(example):
+        return (weight - 1).square()
+
+    losses = minimise(loss, [weight], independent_cells.draw(), 10, 0.1, on_step)
+    assert len(losses) == len(told) == 3
+    assert float(weight.detach()) == pytest.approx(0.3, abs=0.05)
+
+
+def test_ctrl_c_before_anything_was_learned_is_ctrl_c(independent_cells):
+    def loss(example):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        minimise(loss, [torch.nn.Parameter(torch.zeros(()))], independent_cells.draw(), 10, 0.1)
 
 
 def test_a_derivative_head_learns_the_exact_derivative(independent_cells):
