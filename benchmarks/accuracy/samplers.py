@@ -55,6 +55,7 @@ from tsimpute.training.variance_heads import (
     fit_variance_head,
     noise_power,
 )
+from tsimpute.training_data import TrainingData
 
 FILE = RESULTS / "samplers.csv"
 KEY = [*CASE_KEY, "sampler", "variance", "placement", "kept", "antithetic", "n_stays"]
@@ -95,7 +96,8 @@ def with_heads(data: Data, options: argparse.Namespace) -> EDDPMImputer:
         return load(saved, device=options.device)
     imputer = base(data, options)
     model = imputer.model_
-    source = training_examples(imputer, model, read_panel(data.values[data.train]), options.seed)
+    learned_from = TrainingData(read_panel(data.values[data.train]), options.seed)
+    source = training_examples(imputer, model, learned_from)
     network = model.network.to(source.device)
     cells = collect_cells(network, model.grid, source, HEAD_BATCHES)
     torch.manual_seed(options.seed)
