@@ -121,9 +121,12 @@ def test_a_level_without_a_cell_has_what_lies_between_its_neighbours():
     np.testing.assert_allclose(noise_power(middle, GRID), [0.5] * 3)
 
 
-def test_of_very_many_cells_some_are_kept_and_all_count(independent_cells, monkeypatch):
+@pytest.mark.parametrize(("limit", "value"), [("MOST_CELLS", 1000), ("BATCH_KEEPS", 100)])
+def test_of_very_many_cells_some_are_kept_and_all_count(
+    independent_cells, monkeypatch, limit, value
+):
     everything = collect_cells(ExactNetwork(), GRID, independent_cells, 10)
-    monkeypatch.setattr(variance_heads, "MOST_CELLS", 1000)
+    monkeypatch.setattr(variance_heads, limit, value)
     some = collect_cells(ExactNetwork(), GRID, independent_cells, 10)
     assert len(everything.noise) > 4000
     assert 900 < len(some.noise) <= 1100

@@ -34,7 +34,7 @@ HEAD_KINDS = ("crps", "npr", "sn")
 LEAST_VARIANCE = 1e-4  # relative to the head's order of 1: keeps the likelihood finite
 LARGEST_SQUARE = 25.0  # records with impossible values must not rule a head
 UPDATES, BATCH_CELLS, LEARNING_RATE = 600, 1024, 5e-3
-MOST_CELLS = 1_000_000  # kept in memory; the updates draw fewer
+BATCH_KEEPS, MOST_CELLS = 10_000, 1_000_000  # in memory; the updates draw fewer
 
 
 @dataclass(frozen=True)
@@ -79,9 +79,9 @@ def collect_cells(
 ) -> HiddenCells:
     """Run the network over `n_batches` examples, their windows at all levels of the grid in turn.
 
-    Of all of them about `MOST_CELLS` cells are kept at most. `enough` is asked after each example;
-    once it says True, and a cell was seen, no other is taken. With `widths` the network is as wide
-    at each level as they say.
+    About `BATCH_KEEPS` cells of an example are kept at most, and `MOST_CELLS` of all. `enough` is
+    asked after each example; once it says True, and a cell was seen, no other is taken. With
+    `widths` the network is as wide at each level as they say.
 
     Raises
     ------
@@ -91,11 +91,12 @@ def collect_cells(
     networks = step_networks(network, len(grid), widths)
     generator = torch.Generator().manual_seed(source.seed + 1)
     levels, parts = all_in_turn(len(grid), generator), []
+    most = min(BATCH_KEEPS, MOST_CELLS / n_batches)
     for drawn in islice(source.draw(), n_batches):
         example = drawn.take(drawn.target_mask.any(2).any(1))
         place = torch.tensor(list(islice(levels, len(example.away))), dtype=torch.int64)
         state = noised(example, grid, generator, place)
-        keep = _keeper(MOST_CELLS / n_batches / max(1, int(example.target_mask.sum())), generator)
+        keep = _keeper(most / max(1, int(example.target_mask.sum())), generator)
         for own, some, at in _by_network(networks, example, state):
             cells = _cells(own, grid, some, at, keep)
             if widths is not None:
