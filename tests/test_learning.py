@@ -127,6 +127,22 @@ def test_patterns_have_the_columns_of_the_fit_and_something_observed(
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
+def test_widths_are_trained_by_the_holes_of_others(historical: EDDPMImputer) -> None:
+    imputer = copied(historical)
+    with pytest.raises(InputError, match="hid no cell of X"):
+        imputer.train_widths(complete(), epochs=1)
+    imputer.train_widths(complete(), epochs=1, patterns=holed())
+    assert (imputer.history_["train_loss"] > 0).all()
+    trained = imputer.model_
+    with pytest.raises(InputError, match="hid no cell of X"):
+        imputer.use_widths([4, 8, 8], complete())
+    with pytest.raises(InputError, match="patterns: got data to hide cells of X, but no X"):
+        imputer.use_widths([4, 8, 8], patterns=holed())
+    assert imputer.model_ is trained
+    imputer.use_widths([4, 8, 8], complete(), patterns=holed())
+    assert set(imputer.model_.heads) == {"crps"}
+
+
 # ---- analytic variance --------------------------------------------------------------------------
 
 

@@ -27,6 +27,7 @@ from tsimpute.respacing import with_steps
 from tsimpute.samplers.catalogue import SAMPLERS
 from tsimpute.samplers.protocol import StepRecord
 from tsimpute.samplers.variance import fixed
+from tsimpute.training_data import TrainingData
 from tsimpute.width_progress import SearchBar, Work
 from tsimpute.width_search import Judge
 from tsimpute.widths import flops_share, with_strategy
@@ -391,7 +392,7 @@ def test_the_seed_decides_a_search_and_a_stopped_one_goes_on(trained, tmp_path):
 def test_a_variance_for_all_widths_has_seen_each(slim):
     """It stands between those of the single widths, and every strategy can be read with it."""
     model, panel = slim.model_, read_panel(table())
-    mixed = with_variance_at_all_widths(slim, model, panel, 0, "analytic", 8)
+    mixed = with_variance_at_all_widths(slim, model, TrainingData(panel, 0), "analytic", 8)
     power = []
     for width in (2, 8):
         slim.use_widths([width] * 4).fit_variance(table(), "analytic", n_batches=8)

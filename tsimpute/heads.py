@@ -18,7 +18,6 @@ from tsimpute.errors import InputError
 from tsimpute.fitting import Settings, data_plan, training_strategy
 from tsimpute.methods import FITTED_SAMPLERS, FREE_VARIANCES, VARIANCES, known_name
 from tsimpute.model import FittedModel, resolve_device
-from tsimpute.panel.core import Panel
 from tsimpute.running import own_random_numbers, say
 from tsimpute.samplers.tdas import temporal_spectrum
 from tsimpute.time_budget import NEVER, Deadline
@@ -74,8 +73,7 @@ def with_variance(
 def with_variance_at_all_widths(
     imputer: Settings,
     model: FittedModel,
-    panel: Panel,
-    seed: int,
+    data: TrainingData,
     kind: str,
     n_batches: int,
     after_batch: Callable[[], object] | None = None,
@@ -87,15 +85,15 @@ def with_variance_at_all_widths(
             after_batch()
         return False
 
-    source = training_examples(imputer, model, TrainingData(panel, seed))
+    source = training_examples(imputer, model, data)
     network, parts = model.network.to(source.device), []
     widths = allowed_widths(network.config)
     for number, width in enumerate(widths):
-        own = replace(source, seed=seed + number)
+        own = replace(source, seed=data.seed + number)
         everywhere = StepWidths((width,) * len(model.grid))
         n = max(1, n_batches // len(widths))
         parts.append(collect_cells(network, model.grid, own, n, never_enough, everywhere))
-    return with_variance_of(model, joined(parts), kind, seed)
+    return with_variance_of(model, joined(parts), kind, data.seed)
 
 
 def with_variance_of(model: FittedModel, cells: HiddenCells, kind: str, seed: int) -> FittedModel:

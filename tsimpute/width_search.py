@@ -27,6 +27,7 @@ from tsimpute.running import say
 from tsimpute.samplers.wrapped import on_longer_noise
 from tsimpute.score_file import ScoreFile, digest
 from tsimpute.training.evolution import Evolution, Strategy, check_pymoo, evolve
+from tsimpute.training_data import TrainingData
 from tsimpute.width_progress import SearchBar, Work
 from tsimpute.width_training import without_readings
 from tsimpute.widths import (
@@ -123,7 +124,7 @@ class Judge:
 
 
 def searched(
-    imputer: Explored, panel: Panel, search: WidthSearch
+    imputer: Explored, data: TrainingData, search: WidthSearch
 ) -> tuple[FittedModel, pd.DataFrame]:
     """The imputer's model with the best strategy, and a table of all strategies that were tried.
 
@@ -146,12 +147,12 @@ def searched(
     """
     _check(imputer)
     model = with_all_steps(imputer.model_)
-    few, more = (_exam(imputer, panel, search, final) for final in (False, True))
-    scores = ScoreFile.open(search.checkpoint, _settings(imputer, model, panel, search))
+    few, more = (_exam(imputer, data.panel, search, final) for final in (False, True))
+    scores = ScoreFile.open(search.checkpoint, _settings(imputer, model, data, search))
     work = _work(imputer, model, search, few, more)
     _announce(imputer, search, work, len(model.grid))
     with SearchBar(work, silent=imputer.verbose == 0) as bar:
-        readable = _readable(imputer, model, panel, search, bar)
+        readable = _readable(imputer, model, data, search, bar)
         first = Judge(imputer, readable, few, search.n_samples)
         last = Judge(imputer, readable, more, search.final_samples)
         table = _table(_tried(imputer, first, search, scores, bar))
@@ -233,14 +234,14 @@ def _announce(imputer: Explored, search: WidthSearch, work: Work, n_steps: int) 
 
 
 def _readable(
-    imputer: Explored, model: FittedModel, panel: Panel, search: WidthSearch, bar: SearchBar
+    imputer: Explored, model: FittedModel, data: TrainingData, search: WidthSearch, bar: SearchBar
 ) -> FittedModel:
     """The model with its variance learned at every width, so that all strategies can be read."""
     if imputer.variance in FREE_VARIANCES:
         return model
-    what = imputer.seed_, imputer.variance, search.n_batches
+    what = imputer.variance, search.n_batches
     after_batch = partial(bar.add, imputer.batch_size)
-    readable = with_variance_at_all_widths(imputer, model, panel, *what, after_batch)
+    readable = with_variance_at_all_widths(imputer, model, data, *what, after_batch)
     bar.after_variance()
     return readable
 
@@ -251,7 +252,7 @@ def _choices(model: FittedModel, search: WidthSearch) -> tuple[int, ...]:
 
 
 def _settings(
-    imputer: Explored, model: FittedModel, panel: Panel, search: WidthSearch
+    imputer: Explored, model: FittedModel, data: TrainingData, search: WidthSearch
 ) -> dict[str, Any]:
     """All that a score depends on, as plain data."""
     used: list[Module] = [model.network]
@@ -263,7 +264,7 @@ def _settings(
         **{name: getattr(search, name) for name in (*_EXAMS, "n_batches")},
         "levels": model.grid.alpha_bar,
         "weights": digest(weights),
-        "data": digest(model.scaled(panel)),
+        "data": digest([*model.scaled(data.panel), *(data.pattern_values or ())]),
     }
     return {name: plain_value(value) for name, value in found.items()}
 

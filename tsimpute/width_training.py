@@ -17,11 +17,11 @@ from tsimpute.fitting import (
     training_config,
 )
 from tsimpute.model import FittedModel, resolve_device
-from tsimpute.panel.core import Panel
 from tsimpute.running import own_random_numbers, run_trainer
 from tsimpute.training.config import TrainingConfig
 from tsimpute.training.loop import Trainer
 from tsimpute.training.setup import start_run
+from tsimpute.training_data import TrainingData
 
 
 @dataclass(frozen=True)
@@ -58,23 +58,24 @@ class WidthTraining:
 
 
 def train_widths(
-    imputer: Settings, old: FittedModel, panel: Panel, seed: int, how: WidthTraining
+    imputer: Settings, old: FittedModel, data: TrainingData, how: WidthTraining
 ) -> tuple[FittedModel, Trainer]:
     """Train a copy of a fitted model's network on, at its kept steps, by the sandwich rule.
 
     Raises
     ------
     InputError
-        If the network has no narrower width, or a setting cannot be used.
+        If the network has no narrower width, a setting cannot be used, or no cell would be hidden.
     """
     check_slimmable(old.network.config)
-    device = resolve_device(imputer.device)
-    series = old.scaled(panel)
+    device, seed = resolve_device(imputer.device), data.seed
+    series = old.scaled(data.panel)
     plan = replace(data_plan(imputer, old.side), window_steps=old.window_steps)
     config = _configured(training_config(imputer, series, plan), how, len(old.grid))
     with own_random_numbers(seed, device):
         network = copy.deepcopy(old.network).requires_grad_(True)
-        trainer = start_run(network, old.schedule, series, plan, config, device, seed, old.anchor)
+        run = (network, old.schedule, series, plan, config, device, seed, old.anchor)
+        trainer = start_run(*run, data.pattern_values)
         trainer.search.learner.keep_prob = old.keep_prob.copy()
         trainer.fixed_grid = old.grid
         run_trainer(imputer, trainer, "train widths", how.checkpoint)

@@ -110,14 +110,10 @@ class FittedImputer(BaseEstimator):  # type: ignore[misc]
         own = (model.input_names, model.n_inputs, model.side, model.regular)
         return TrainingData(panel, self.seed_, read_patterns(patterns, *own))
 
-    def _fit_own_variance(
-        self, panel: Panel, deadline: Deadline = NEVER, patterns: Panel | None = None
-    ) -> Self:
+    def _fit_own_variance(self, data: TrainingData, deadline: Deadline = NEVER) -> Self:
         from tsimpute.heads import with_variance
-        from tsimpute.training_data import TrainingData
 
         if self.variance in LEARNED_VARIANCES:
-            data = TrainingData(panel, self.seed_, patterns)
             how = (self.variance, VARIANCE_BATCHES, deadline)
             self.model_ = with_variance(self, self.model_, data, *how)
         return self

@@ -370,7 +370,7 @@ class EDDPMImputer(
         model, trainer = train_from_scratch(self, data, side, checkpoint, trunk)
         self._adopt_trained(model, seed, trainer)
         deadline = deadline_of(self, trainer.seconds)
-        return self._fit_own_variance(panel, deadline, holes)._calibrate_own(held_out, deadline)
+        return self._fit_own_variance(data, deadline)._calibrate_own(held_out, deadline)
 
     def prune(
         self,
@@ -419,8 +419,7 @@ class EDDPMImputer(
         how = Pruning(kept_steps, epochs, mask_rule, steps)
         model, trainer = fine_tune(self, self.model_, data, how)
         self._adopt_trained(model, self.seed_, trainer)
-        self._fit_own_variance(data.panel, patterns=data.patterns)
-        return self._calibrate_own(held_out)
+        return self._fit_own_variance(data)._calibrate_own(held_out)
 
     @classmethod
     def from_csdi_weights(

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any, Self
 
 from sklearn.utils.validation import check_is_fitted
 
+from tsimpute.errors import InputError
 from tsimpute.imputer.base import FittedImputer
 
 if TYPE_CHECKING:
     from tsimpute.model import FittedModel
     from tsimpute.panel.core import Panel
+    from tsimpute.training_data import TrainingData
 
 
 class SlimsSteps(FittedImputer):
@@ -27,6 +29,7 @@ class SlimsSteps(FittedImputer):
         time_budget_s: float | None = None,
         learning_rate: float | None = None,
         checkpoint: str | Path | None = None,
+        patterns: Any = None,
     ) -> Self:
         """Train the fitted network on, at its kept steps, so that it works at narrower widths.
 
@@ -48,6 +51,8 @@ class SlimsSteps(FittedImputer):
             Default: the imputer's own.
         checkpoint : str or Path, optional
             As in `fit`.
+        patterns : DataFrame, array, DataArray or Dataset, optional
+            As in `fit`; they are not kept from there.
 
         Returns
         -------
@@ -65,11 +70,11 @@ class SlimsSteps(FittedImputer):
         from tsimpute.widths import with_all_steps
 
         how = WidthTraining(epochs, time_budget_s, RANDOM_WIDTHS, learning_rate, checkpoint)
-        panel = self._read(X)
-        old, held_out = self.model_, self._to_calibrate_on(panel)
-        model, trainer = train_widths(self, with_all_steps(old), panel, self.seed_, how)
+        data = self._read_training(X, patterns)
+        old, held_out = self.model_, self._to_calibrate_on(data.panel)
+        model, trainer = train_widths(self, with_all_steps(old), data, how)
         self._adopt_trained(model, self.seed_, trainer)
-        return self._learn_again(panel, held_out, old)
+        return self._learn_again(data, held_out, old)
 
     def search_widths(
         self,
@@ -88,6 +93,7 @@ class SlimsSteps(FittedImputer):
         finalists: int = 5,
         random_state: Any = None,
         checkpoint: str | Path | None = None,
+        patterns: Any = None,
     ) -> Self:
         """Find a width of the network for each kept step, and use it (DDSM, Yang et al. 2024).
 
@@ -127,6 +133,8 @@ class SlimsSteps(FittedImputer):
         checkpoint : str or Path, optional
             File of the scores so far: a search that was stopped goes on from it, and one with
             another `flops_weight` takes the scores from there.
+        patterns : DataFrame, array, DataArray or Dataset, optional
+            As in `fit`, for the variance; they are not kept from there.
 
         Returns
         -------
@@ -162,12 +170,12 @@ class SlimsSteps(FittedImputer):
             finalists=finalists,
             checkpoint=checkpoint,
         )
-        panel = self._read(X)
-        old, held_out = self.model_, self._to_calibrate_on(panel)
-        self.model_, self.width_search_ = searched(self, panel, search)
-        return self._learn_again(panel, held_out, old)
+        data = self._read_training(X, patterns)
+        old, held_out = self.model_, self._to_calibrate_on(data.panel)
+        self.model_, self.width_search_ = searched(self, data, search)
+        return self._learn_again(data, held_out, old)
 
-    def use_widths(self, widths: Sequence[int], X: Any = None) -> Self:
+    def use_widths(self, widths: Sequence[int], X: Any = None, *, patterns: Any = None) -> Self:
         """Set the width of the network at each kept step by hand.
 
         Parameters
@@ -180,6 +188,8 @@ class SlimsSteps(FittedImputer):
             calibration if ``calibrate=True``. Without them both are lost: `fit_variance` has to
             be called before such a variance can be used, and `fit_calibration` for calibrated
             quantiles.
+        patterns : DataFrame, array, DataArray or Dataset, optional
+            As in `fit`; they are not kept from there.
 
         Returns
         -------
@@ -190,17 +200,23 @@ class SlimsSteps(FittedImputer):
         ------
         NotFittedError, InputError
             Before `fit`; if the network was not trained for widths, there is not one for each
-            step, or one would cut an attention head.
+            step, or one would cut an attention head; if there are patterns without X.
         """
         from tsimpute.width_training import without_readings
         from tsimpute.widths import with_strategy
 
         check_is_fitted(self)
-        panel = None if X is None else self._read(X)
+        if X is None and patterns is not None:
+            raise InputError("patterns: got data to hide cells of X, but no X; pass both")
+        data = None if X is None else self._read_training(X, patterns)
         model, old = without_readings(with_strategy(self.model_, widths)), self.model_
-        held_out = None if panel is None else self._to_calibrate_on(panel)
+        held_out = None if data is None else self._to_calibrate_on(data.panel)
         self.model_ = model
-        return self._learn_again(panel, held_out, old)
+        try:
+            return self._learn_again(data, held_out, old)
+        except InputError:
+            self.model_ = old
+            raise
 
     def _to_calibrate_on(self, panel: Panel) -> Panel | None:
         """Held-out rows, unless quantiles wait for a sampler that has to be fitted first."""
@@ -210,10 +226,12 @@ class SlimsSteps(FittedImputer):
             return None
         return self._held_out(panel, self.model_.window_steps, self.seed_)
 
-    def _learn_again(self, panel: Panel | None, held_out: Panel | None, old: FittedModel) -> Self:
+    def _learn_again(
+        self, data: TrainingData | None, held_out: Panel | None, old: FittedModel
+    ) -> Self:
         """Variance and calibration at the new widths; a warning where a calibration is lost."""
-        if panel is not None:
-            self._fit_own_variance(panel)
+        if data is not None:
+            self._fit_own_variance(data)
         if held_out is None and old.calibration is not None:
             warnings.warn(
                 "quantiles are no longer calibrated: their calibration was that of the network's "
