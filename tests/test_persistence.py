@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import errno
 import hashlib
 import json
@@ -73,8 +74,10 @@ def test_further_outputs_are_saved_with_the_model(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("sampler", FITTED_SAMPLERS)
-def test_fitted_samplers_are_saved_with_the_model(sampler: str, tmp_path: Path) -> None:
-    fitted = EDDPMImputer(**SMALL | {"sampler": sampler, "variance": "crps"}).fit(table())
+def test_fitted_samplers_are_saved_with_the_model(
+    imputer: EDDPMImputer, sampler: str, tmp_path: Path
+) -> None:
+    fitted = copy.copy(imputer).set_params(sampler=sampler)
     fitted.fit_sampler(table(), sampler, iterations=2)
     again = load(fitted.save(tmp_path / "model"), device="cpu")
     assert again.predict_quantiles(table()).equals(fitted.predict_quantiles(table()))

@@ -1,8 +1,8 @@
 """What few steps cost an ideal network: CRPS above that of the true forecast, in per cent.
 
 Data are N(mu, v) with mu ~ N(0, 1); everything is exact. The rows are chains, the columns ways to
-walk them, and an entry is the mean over two v. The table came without them: of all pairs these fit
-it best, to the digits that it gives in most entries.
+walk them, and an entry is the mean over two v. The table came without them; of all pairs these fit
+it best.
 """
 
 from __future__ import annotations

@@ -204,6 +204,11 @@ class ChoosesSampling(FittedImputer):
     ) -> pd.DataFrame:
         """CRPS, coverage and cost of many ways to sample, to choose from.
 
+        By default a model of ten steps as `fit` leaves it has 40 settings, and 43,000 evaluations
+        of the default network for one window: on one core 8 minutes for 7 features, and half an
+        hour for 35. A marginal head doubles it; naming few steps, samplers or variances shortens
+        it.
+
         Parameters
         ----------
         X : DataFrame, array, DataArray or Dataset
