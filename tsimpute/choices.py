@@ -22,7 +22,7 @@ from tsimpute.methods import (
 from tsimpute.model import FittedModel, resolve_device
 from tsimpute.panel.modes import MODES
 from tsimpute.placing import Place
-from tsimpute.settings import DEFAULT_VARIANCE, check_count
+from tsimpute.settings import DEFAULT_VARIANCE
 
 METHODS = ("samples", "head")
 STARTS = ("noise", "marginals")
