@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 
-from tsimpute import EDDPMImputer
+from tsimpute import EDDPMImputer, load
+from tsimpute.batching import Question, quantiles_together
+from tsimpute.choices import Choice, check_choices, way_for
+from tsimpute.coupling import even_levels
 from tsimpute.errors import InputError
-from tsimpute.methods import FITTED_SAMPLERS, SAMPLER_NAMES
+from tsimpute.methods import FITTED_SAMPLERS, OWN_READING, SAMPLER_NAMES, VARIANCES, known_name
+from tsimpute.settings import DEFAULT_VARIANCE
 
 LEVELS = (0.001, 0.05, 0.25, 0.5, 0.75, 0.95, 0.999)
 
@@ -92,15 +98,29 @@ def test_the_head_as_default(imputer, changed):
     assert imputer.score(_table()) > -2
 
 
-def test_coupled_samples_have_the_marginals_of_the_head(imputer):
-    """Where windows do not overlap, exactly: blending two windows is the only thing in between."""
-    table = _table().iloc[:12]
-    coupled = imputer.sample(table, 5, marginals="head").values
-    levels = [(i + 0.5) / 5 for i in range(5)]
-    wanted = imputer.predict_quantiles(table, levels, method="head").values
-    np.testing.assert_allclose(np.sort(coupled, axis=0), wanted, atol=1e-5)
-    ranks = imputer.sample(table, 5).values.argsort(0)[:, table.isna().to_numpy()]
-    assert np.array_equal(coupled.argsort(0)[:, table.isna().to_numpy()], ranks)
+@pytest.mark.parametrize("overlap", [0.0, 0.5, 0.9])
+@pytest.mark.parametrize("mode", ["offline", "online"])
+def test_coupled_samples_have_the_marginals_of_the_head(imputer, changed, overlap, mode):
+    """Exactly, in every window and where windows overlap; their ranks are those of the samples."""
+    changed(overlap=overlap, mode=mode)
+    table = _table().iloc[:60]
+    coupled = imputer.sample(table, 9, marginals="head").values
+    wanted = imputer.predict_quantiles(table, even_levels(9), method="head").values
+    np.testing.assert_allclose(np.sort(coupled, axis=0), wanted, rtol=1e-12)
+    order = imputer.sample(table, 9).values.argsort(0, kind="stable")
+    assert np.all(np.diff(np.take_along_axis(coupled, order, 0), axis=0) >= 0)
+
+
+@pytest.mark.parametrize("draw", ["sample", "multiple_impute"])
+def test_joint_samples_do_not_come_from_the_head(imputer, changed, draw):
+    changed(method="head")  # not read where samples are asked for
+    plain = getattr(imputer, draw)(_table(), 2)
+    named = getattr(imputer, draw)(_table(), 2, method="samples")
+    np.testing.assert_array_equal(np.array(named), np.array(plain))
+    with pytest.raises(InputError, match=r"method='head' describes each cell alone .*='head'"):
+        getattr(imputer, draw)(_table(), 2, method="head")
+    with pytest.raises(InputError, match=r"method='haed' is unknown.* mean 'head'"):
+        getattr(imputer, draw)(_table(), 2, method="haed")
 
 
 def test_a_start_at_the_marginals_changes_the_samples(imputer, changed):
@@ -119,6 +139,31 @@ def test_marginals_survive_pruning_and_variance_is_learned_again(imputer):
     assert np.isfinite(other.transform(_table()).to_numpy()).all()
 
 
+def test_a_temporal_spectrum_survives_pruning(imputer):
+    other = EDDPMImputer(**imputer.get_params())._adopt(imputer.model_, imputer.seed_)
+    other.fit_sampler(_table(), "tdas").set_params(variance="fixed").prune(_table(), kept_steps=2)
+    assert np.isfinite(other.transform(_table(), sampler="tdas").to_numpy()).all()
+
+
+@pytest.mark.parametrize("sampler", OWN_READING)
+def test_pruning_is_refused_before_training_if_a_calibration_would_lack_its_sampler(
+    imputer, changed, sampler, monkeypatch
+):
+    monkeypatch.setattr("tsimpute.fitting.fine_tune", None)
+    changed(sampler=sampler, calibrate=True)
+    with pytest.raises(InputError, match=f"calibrate=True cannot be used with sampler='{sampler}'"):
+        imputer.prune(_table(), kept_steps=2)
+
+
+def test_what_survives_pruning_can_be_calibrated_then(imputer, changed):
+    imputer.fit_sampler(_table(), "tdas")
+    for kept in ({"method": "head"}, {"start": "marginals"}, {"sampler": "tdas"}):
+        changed(**{"method": "samples", "start": "noise", "calibrate": True, **kept})
+        check_choices(imputer, imputer.model_)
+        with pytest.raises(InputError, match="calibrate=True cannot be used with"):
+            check_choices(imputer)
+
+
 @pytest.mark.parametrize("sampler", SAMPLER_NAMES)
 def test_every_sampler_fills_every_hole(imputer, sampler):
     if sampler in FITTED_SAMPLERS:
@@ -134,10 +179,119 @@ def test_every_sampler_fills_every_hole(imputer, sampler):
         assert not np.array_equal(found, plain)
 
 
-@pytest.mark.parametrize("sampler", ["ggdm", "genie-distilled"])
-def test_some_samplers_take_no_variance(imputer, sampler):
-    with pytest.raises(InputError, match=f"variance='npr' cannot be used with sampler='{sampler}'"):
+@pytest.mark.parametrize("sampler", OWN_READING)
+def test_some_samplers_take_no_variance(imputer, changed, sampler, monkeypatch):
+    message = f"variance='npr' cannot be used with sampler='{sampler}'"
+    with pytest.raises(InputError, match=message):
         imputer.sample(_table(), 2, sampler=sampler, variance="npr")
+    with pytest.raises(InputError, match=message.replace("npr", "crps")):
+        imputer.transform(_table(), sampler=sampler, variance="crps")  # named, though the default
+    with pytest.raises(InputError, match=message):
+        changed(variance="npr").transform(_table(), sampler=sampler)
+    monkeypatch.setattr("tsimpute.fitting.train_from_scratch", None)
+    with pytest.raises(InputError, match=message):
+        EDDPMImputer(sampler=sampler, variance="npr", verbose=0).fit(_table())
+
+
+@pytest.mark.parametrize("sampler", OWN_READING)
+def test_the_default_variance_makes_way_for_a_sampler_that_takes_none(imputer, changed, sampler):
+    assert imputer.variance == EDDPMImputer().variance == DEFAULT_VARIANCE
+    imputer.fit_sampler(_table(), sampler, iterations=2)
+    named = imputer.predict_quantiles(_table(), sampler=sampler, variance="fixed")
+    assert imputer.predict_quantiles(_table(), sampler=sampler).equals(named)
+    changed(sampler=sampler)
+    check_choices(imputer)
+    assert imputer.predict_quantiles(_table()).equals(named)
+    assert way_for(imputer, Choice())["variance"] == "fixed"
+    (found,) = quantiles_together(imputer, [Question(_table(), [0.05, 0.95])])
+    np.testing.assert_allclose(found, named.values[[0, 2]], rtol=1e-5, atol=1e-5)
+
+
+# ----------------------------------------------------------------------------- ddim, by its noise
+
+
+def test_ddim_goes_from_no_noise_to_all_of_it(imputer):
+    choice = {"n_samples": 4, "variance": "fixed"}
+    none, some, all_of_it = (
+        imputer.sample(_table(), sampler=f"ddim({eta})", **choice) for eta in ("0", ".5", "1.")
+    )
+    assert none.equals(imputer.sample(_table(), sampler="ddim", **choice))
+    plain = imputer.sample(_table(), sampler="ddpm", **choice)
+    np.testing.assert_allclose(all_of_it, plain, rtol=1e-4, atol=1e-4)
+    for other in (none, all_of_it):
+        assert np.abs(_holes(some.values) - _holes(other.values)).max() > 1e-3
+
+
+def test_ddim_with_some_noise_is_fitted_calibrated_and_saved(imputer, changed, tmp_path):
+    changed(sampler="ddim(0.50)", variance="fixed")
+    check_choices(imputer)
+    named = imputer.predict_quantiles(_table(), sampler="ddim(0.5)", variance="fixed")
+    assert imputer.predict_quantiles(_table()).equals(named)
+    assert way_for(imputer, Choice())["sampler"] == "ddim(0.5)"
+    again = load(imputer.save(tmp_path / "model"), device="cpu")
+    assert again.predict_quantiles(_table()).equals(named)
+    (found,) = quantiles_together(imputer, [Question(_table(), [0.5])])
+    np.testing.assert_allclose(found[0], named.values[1], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("eta", ["1.1", "-0.1", "nan", "half", ""])
+def test_an_eta_outside_its_range_is_refused_before_training(eta):
+    with pytest.raises(InputError, match=rf"sampler='ddim\({eta}\)' cannot be used; .* 0 .* 1 "):
+        EDDPMImputer(sampler=f"ddim({eta})", verbose=0).fit(_table())
+
+
+# ------------------------------------------------------------------------------- what is refused
+
+
+@pytest.mark.parametrize(
+    ("choice", "message"),
+    [
+        ({"sampler": "nope"}, "sampler='nope' is unknown"),
+        ({"variance": "nope"}, "variance='nope' is unknown"),
+        ({"sampler": "ddim"}, "sampler='ddim' cannot be used with method='head'.* leave it out"),
+        ({"variance": "fixed"}, "variance='fixed' cannot be used with method='head'"),
+        ({"n_samples": -3}, "n_samples=-3 cannot be used"),
+    ],
+)
+def test_a_call_to_the_head_takes_nothing_that_the_head_does_not_read(imputer, choice, message):
+    with pytest.raises(InputError, match=message):
+        imputer.predict_quantiles(_table(), method="head", **choice)
+    with pytest.raises(InputError, match=message):
+        imputer.explain_cells(_table(), method="head", **choice)
+    if "n_samples" not in choice:
+        with pytest.raises(InputError, match=message):
+            imputer.transform(_table(), method="head", **choice)
+
+
+def test_an_imputer_that_asks_its_head_does_not_care_for_its_sampler(imputer, changed):
+    wanted = imputer.predict_quantiles(_table(), [0.5], method="head").values[0]
+    changed(method="head", sampler="ggdm", variance="fixed")
+    imputer.model_ = replace(imputer.model_, ggdm=None)
+    (found,) = quantiles_together(imputer, [Question(_table(), [0.5])])
+    np.testing.assert_allclose(found[0], wanted)
+    cells = imputer.explain_cells(_table(), missing_only=True)
+    np.testing.assert_allclose(cells["value"], wanted[_table().isna().to_numpy()])
+
+
+@pytest.mark.parametrize("n_samples", [True, 2.0, "4", 0])
+def test_a_number_of_samples_is_a_whole_number(imputer, n_samples):
+    with pytest.raises(InputError, match=r"n_samples=.* a whole number of at least 1"):
+        imputer.sample(_table(), n_samples)
+
+
+@pytest.mark.parametrize(
+    ("given", "names", "meant"),
+    [
+        ("DDIM", SAMPLER_NAMES, "ddim"),
+        ("UniPC", SAMPLER_NAMES, "unipc"),
+        (" ddpm ", SAMPLER_NAMES, "ddpm"),
+        ("NPR", VARIANCES, "npr"),
+        ("kalman", ("linear", "Kalman"), "Kalman"),
+    ],
+)
+def test_a_name_in_other_letters_is_told_the_right_ones(given, names, meant):
+    with pytest.raises(InputError, match=f"did you mean '{meant}'"):
+        known_name("name", given, names)
 
 
 @pytest.mark.parametrize(
@@ -159,9 +313,9 @@ def test_unknown_names_are_refused_before_training(parameters, message):
     [
         ({"variance": "npr"}, "variance='npr' needs a head .* call fit_variance"),
         ({"variance": "analytic"}, "variance='analytic' needs numbers .* call fit_variance"),
-        ({"sampler": "ggdm", "variance": "fixed"}, "sampler='ggdm' needs .* call fit_sampler"),
-        ({"sampler": "genie-distilled", "variance": "fixed"}, "needs a head .* call fit_sampler"),
-        ({"sampler": "tdas"}, "sampler='tdas' needs a temporal spectrum .* call fit_sampler"),
+        ({"sampler": "ggdm"}, "'ggdm' needs coefficients for its present steps.* call fit_sampler"),
+        ({"sampler": "genie-distilled"}, "needs a head for its present network.* call fit_sampler"),
+        ({"sampler": "tdas"}, "sampler='tdas' needs a temporal spectrum.* call fit_sampler"),
         ({"method": "head"}, "method='head' needs a marginal head.* call fit_marginals"),
     ],
 )

@@ -21,6 +21,7 @@ from tsimpute.panel.containers import read_panel
 from tsimpute.plotting import plot_speed_quality
 from tsimpute.respacing import STEP_CHOICES, LevelTable, measure_levels, respaced, with_steps
 from tsimpute.samplers.ancestral import ancestral
+from tsimpute.samplers.genie import genie
 from tsimpute.samplers.protocol import Prediction
 from tsimpute.samplers.wrapped import counting, on_longer_noise
 from tsimpute.training.examples import Example
@@ -177,6 +178,12 @@ def test_a_step_that_is_left_out_is_that_step(pruned):
     assert table["crps_without"].iloc[0] == pytest.approx(-_other(pruned, model).score(_table()))
 
 
+def test_a_sampler_of_all_steps_together_says_nothing_of_single_ones(pruned):
+    fitted = copy.copy(pruned).set_params(sampler="ggdm")
+    with pytest.raises(InputError, match="step_importance cannot be used with sampler='ggdm', who"):
+        step_importance(fitted, PANEL)
+
+
 def test_the_only_step_cannot_be_left_out(pruned):
     model = respaced(pruned, pruned.model_, "uniform", 1)
     with pytest.raises(InputError, match="one step, expected at least two"):
@@ -301,6 +308,43 @@ def test_what_does_not_fit_is_left_out_unless_it_is_named(pruned):
         speed_quality(pruned, PANEL, named)
 
 
+def test_one_name_or_number_counts_as_a_sequence_of_one(pruned):
+    one = {"steps": 2, "samplers": "ddim", "variances": "fixed", "n_samples": 4, "starts": "noise"}
+    table = pruned.speed_quality(_table(), **one, max_windows=1)
+    named = {name: (value,) for name, value in one.items()}
+    again = pruned.speed_quality(_table(), **named, max_windows=1)
+    assert len(table) == 1
+    pd.testing.assert_frame_equal(table.drop(columns="seconds"), again.drop(columns="seconds"))
+
+
+def test_ddim_may_be_tried_with_several_amounts_of_noise(pruned):
+    samplers = ("ddim", "ddim(0)", "ddim(0.5)", "ddim(1)", "ddpm")
+    tried = Survey((5,), samplers, ("fixed",), (4,), max_windows=None)
+    table = speed_quality(pruned, PANEL, tried)
+    assert list(table["sampler"]) == ["ddim", "ddim(0.5)", "ddim(1.0)", "ddpm"]
+    crps = table.set_index("sampler")["crps"]
+    assert crps["ddim(1.0)"] == pytest.approx(crps["ddpm"], rel=1e-4)
+    assert crps["ddim(0.5)"] != pytest.approx(crps["ddpm"], rel=1e-4)
+
+
+def test_what_will_be_computed_is_told_before(pruned, capsys):
+    tried = {"samplers": "ddim", "variances": ("fixed", "analytic"), "steps": (1, 2)}
+    talking = copy.copy(pruned).set_params(verbose=1)
+    talking.speed_quality(_table(), **tried, n_samples=3, max_windows=1)
+    told = capsys.readouterr().err
+    n_windows = int(told.split(" settings on ")[1].split()[0])
+    assert told.startswith(f"speed_quality: 4 settings on {n_windows} windows, {18 * n_windows} ev")
+    pruned.speed_quality(_table(), **tried, n_samples=3, max_windows=1)
+    assert capsys.readouterr().err == ""
+
+
+def test_by_default_there_are_16_samples(pruned):
+    table = pruned.speed_quality(
+        _table(), samplers="ddim", variances="fixed", steps=1, max_windows=1
+    )
+    assert list(table["n_samples"]) == [16]
+
+
 @pytest.mark.parametrize(
     ("tried", "message"),
     [
@@ -339,6 +383,14 @@ def test_a_counting_sampler_notes_every_chain():
     for _ in range(2):
         walk(lambda x, step, level: Prediction(0 * x), torch.ones(2), grid)
     assert calls == [3, 3]
+
+
+def test_a_derivative_counts_as_three_evaluations():
+    """GENIE on three levels: two steps with a derivative and its two neighbours, and the last."""
+    calls: list[int] = []
+    grid = make_schedule(n_steps=10).respaced([1, 5, 8])
+    counting(genie, calls)(lambda x, step, level: Prediction(0.5 * x), torch.ones(2), grid)
+    assert calls == [3 + 2 * (3 + 2)]
 
 
 # ------------------------------------------------------------------------------------- the front

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import errno
 import hashlib
 import json
@@ -16,6 +17,7 @@ import pytest
 
 from tsimpute import EDDPMImputer, load
 from tsimpute.errors import InputError, ModelFileError
+from tsimpute.methods import FITTED_SAMPLERS
 
 GOLDEN = Path(__file__).parent / "golden"
 SMALL = {
@@ -69,6 +71,17 @@ def test_further_outputs_are_saved_with_the_model(tmp_path: Path) -> None:
     for choice in ({"variance": "npr"}, {"variance": "analytic"}, {"method": "head"}):
         one = fitted.predict_quantiles(table(), **choice)
         assert one.equals(again.predict_quantiles(table(), **choice))
+
+
+@pytest.mark.parametrize("sampler", FITTED_SAMPLERS)
+def test_fitted_samplers_are_saved_with_the_model(
+    imputer: EDDPMImputer, sampler: str, tmp_path: Path
+) -> None:
+    fitted = copy.copy(imputer).set_params(sampler=sampler)
+    fitted.fit_sampler(table(), sampler, iterations=2)
+    again = load(fitted.save(tmp_path / "model"), device="cpu")
+    assert again.predict_quantiles(table()).equals(fitted.predict_quantiles(table()))
+    assert again.sample(table()).equals(fitted.sample(table()))
 
 
 def test_files_are_plain_and_listed(saved: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -13,12 +13,14 @@ from tsimpute.choices import (
     METHODS,
     Choice,
     Fitted,
+    check_joint,
     mode_for,
     need_marginals,
     plan_for,
     uses_head,
     way_for,
 )
+from tsimpute.coupling import couple, even_levels
 from tsimpute.evaluation.conformal import Calibration
 from tsimpute.finishing import finish_for
 from tsimpute.inference import (
@@ -57,16 +59,20 @@ def medians(imputer: Fitted, panel: Panel, choice: Choice) -> list[FloatArray]:
 
 def samples(imputer: Fitted, panel: Panel, choice: Choice, marginals: str) -> list[FloatArray]:
     """Samples (S, n_times_i, K)."""
+    check_joint(choice)
     coupled = known_name("marginals", marginals, METHODS) == "head"
     if coupled:
         need_marginals(imputer.model_, "marginals='head'")
-    plan = plan_for(imputer, choice)
-    plan = replace(plan, mixture=False, antithetic=False, coupled=coupled)
-    return _sampled_arrays(imputer, panel, plan, plan.n_samples, read_samples)
+    plan = replace(plan_for(imputer, choice), mixture=False, antithetic=False)
+    series = imputer.model_.scaled(panel)
+    stretches = _stretches(imputer, series, plan)
+    if coupled:
+        stretches = _coupled(imputer, stretches, _head_stretches(imputer, series, choice))
+    return _arrays(imputer, panel, plan.mode, stretches, plan.n_samples, read_samples)
 
 
 def bands(
-    imputer: Fitted, panel: Panel, choice: Choice, plan: SamplingPlan, levels: Sequence[float]
+    imputer: Fitted, panel: Panel, choice: Choice, levels: Sequence[float]
 ) -> list[FloatArray]:
     """The median that fills a hole, then quantiles: (1 + n_levels, n_times_i, K)."""
     if uses_head(imputer, choice):
@@ -77,7 +83,7 @@ def bands(
     def read(part: Stretch) -> NDArray[np.floating]:
         return np.concatenate([read_median(part), read_quantiles(part)])
 
-    return _sampled_arrays(imputer, panel, plan, 1 + len(levels), read)
+    return _sampled_arrays(imputer, panel, plan_for(imputer, choice), 1 + len(levels), read)
 
 
 def quantiles(
@@ -142,9 +148,16 @@ def calibration_for(imputer: Fitted, choice: Choice) -> Calibration | None:
 def _sampled_arrays(
     imputer: Fitted, panel: Panel, plan: SamplingPlan, n: int, read: Read
 ) -> list[FloatArray]:
-    finish, model = finish_for(imputer, panel, plan.mode), imputer.model_
-    stretches = _stretches(imputer, model.scaled(panel), plan)
-    return finish.apply(lay_out(panel.values, stretches, n, read, in_user_units(model)))
+    stretches = _stretches(imputer, imputer.model_.scaled(panel), plan)
+    return _arrays(imputer, panel, plan.mode, stretches, n, read)
+
+
+def _arrays(
+    imputer: Fitted, panel: Panel, mode: str, stretches: Iterable[Stretch], n: int, read: Read
+) -> list[FloatArray]:
+    finish = finish_for(imputer, panel, mode)
+    unscale = in_user_units(imputer.model_)
+    return finish.apply(lay_out(panel.values, stretches, n, read, unscale))
 
 
 def in_user_units(model: FittedModel) -> Callable[[NDArray[np.floating]], FloatArray]:
@@ -156,10 +169,8 @@ def in_user_units(model: FittedModel) -> Callable[[NDArray[np.floating]], FloatA
 def _head_arrays(
     imputer: Fitted, panel: Panel, choice: Choice, n: int, read: Read
 ) -> list[FloatArray]:
-    finish, model = finish_for(imputer, panel, mode_for(imputer, choice)), imputer.model_
-    stretches = _head_stretches(imputer, model.scaled(panel), choice)
-    unscale = in_user_units(model)
-    return finish.apply(lay_out(panel.values, stretches, n, read, unscale))
+    stretches = _head_stretches(imputer, imputer.model_.scaled(panel), choice)
+    return _arrays(imputer, panel, mode_for(imputer, choice), stretches, n, read)
 
 
 def _stretches(
@@ -189,6 +200,18 @@ def _head_stretches(
     wanted = wanted if choice.origin is None else _last_rows(series)
     mode = mode_for(imputer, choice)
     return head_quantiles(model, series, imputer.overlap, device, wanted, mode)
+
+
+def _coupled(
+    imputer: Fitted, stretches: Iterable[Stretch], heads: Iterable[Stretch]
+) -> Iterator[Stretch]:
+    """Samples of stretches with the marginals that the head has for the same stretches.
+
+    Both are blended where windows overlap already: blending coupled samples would mix ranks.
+    """
+    for part, marginal in zip(stretches, heads, strict=True):
+        read = _marginal_reader(imputer, even_levels(len(part.samples)))
+        yield replace(part, samples=couple(part.samples, read(marginal)))
 
 
 def _last_rows(series: Sequence[FloatArray]) -> list[BoolArray]:

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from tsimpute.answers import in_user_units, on_device, reader_for
-from tsimpute.choices import Choice, Fitted, plan_for, uses_head
+from tsimpute.choices import Choice, Fitted, mode_for, plan_for, seed_for, uses_head
 from tsimpute.finishing import finish_for
 from tsimpute.inference import (
     SamplingPlan,
@@ -23,7 +23,7 @@ from tsimpute.inference import (
     sample_windows,
     stitched,
 )
-from tsimpute.model import FittedModel
+from tsimpute.model import FittedModel, resolve_device
 from tsimpute.panel.checks import check_forecast_panel
 from tsimpute.panel.core import Panel
 from tsimpute.placing import Place, hole_windows
@@ -109,15 +109,16 @@ def quantiles_together(
     finishes = [finish_for(imputer, panel) for panel in panels]
     series = [scaled for panel in panels for scaled in model.scaled(panel)]
     owners = [(j, i) for j, panel in enumerate(panels) for i in range(panel.n_series)]
-    plan = plan_for(imputer, choice)
     readers = [
         reader_for(imputer, choice, wanted, panel.values)
         for wanted, panel in zip(levels, panels, strict=True)
     ]
     if uses_head(imputer, choice):
-        stretches = head_quantiles(model, series, plan.overlap, plan.device, mode=plan.mode)
+        device, mode = resolve_device(imputer.device), mode_for(imputer, choice)
+        stretches = head_quantiles(model, series, imputer.overlap, device, mode=mode)
     else:
-        seeds = [plan_for(imputer, Choice(random_state=q.random_state)).seed for q in questions]
+        seeds = [seed_for(imputer, Choice(random_state=q.random_state)) for q in questions]
+        plan = plan_for(imputer, choice)
         batch = _Batch(model, series, owners, seeds, questions, plan, on_step)
         stretches = batch.stretches()
     found: dict[int, list[FloatArray]] = {}

@@ -11,10 +11,18 @@ from tsimpute.arguments import check_count
 from tsimpute.errors import InputError
 from tsimpute.finishing import FittedRules
 from tsimpute.inference import SamplingPlan
-from tsimpute.methods import FITTED_SAMPLERS, SAMPLER_NAMES, VARIANCES, known_name, method_for
+from tsimpute.methods import (
+    OWN_READING,
+    check_together,
+    known_name,
+    known_sampler,
+    known_variance,
+    method_for,
+)
 from tsimpute.model import FittedModel, resolve_device
 from tsimpute.panel.modes import MODES
 from tsimpute.placing import Place
+from tsimpute.settings import DEFAULT_VARIANCE
 
 METHODS = ("samples", "head")
 STARTS = ("noise", "marginals")
@@ -54,29 +62,41 @@ class Choice:
     origin: Place | None = None
 
 
-def check_choices(imputer: Fitted) -> None:
+def check_choices(imputer: Fitted, old: FittedModel | None = None) -> None:
     """Check the names that an imputer was given, before it is trained.
+
+    Parameters
+    ----------
+    imputer : Fitted
+        Need not be fitted yet.
+    old : FittedModel, optional
+        What is trained on; its marginal head and its temporal spectrum stay.
 
     Raises
     ------
     InputError
-        Naming the parameter and the names that it knows.
+        Naming the parameter and the names that it knows, or the two that do not go together.
     """
-    known_name("sampler", imputer.sampler, SAMPLER_NAMES)
-    known_name("variance", imputer.variance, VARIANCES)
+    check_together(*walk_for(imputer, Choice()))
     known_name("start", imputer.start, STARTS)
     known_name("method", imputer.method, METHODS)
     known_name("mode", imputer.mode, MODES)
-    names = {"method": imputer.method, "start": imputer.start, "sampler": imputer.sampler}
-    for name, later in (
-        ("method", ["head"]),
-        ("start", ["marginals"]),
-        ("sampler", FITTED_SAMPLERS),
-    ):
-        if imputer.calibrate and names[name] in later:
+    if imputer.calibrate:
+        _check_calibrated(imputer, old)
+
+
+def _check_calibrated(imputer: Fitted, old: FittedModel | None) -> None:
+    """Raise InputError if what a calibration reads will not be there when training ends."""
+    later = [("sampler", name) for name in OWN_READING]
+    if old is None or old.marginals is None:
+        later += [("method", "head"), ("start", "marginals")]
+    if old is None or old.spectrum is None:
+        later += [("sampler", "tdas")]
+    for name, value in later:
+        if getattr(imputer, name) == value:
             raise InputError(
-                f"calibrate=True cannot be used with {name}={names[name]!r}, which is learned "
-                f"after fit; fit with calibrate=False, and call fit_calibration(X) at last"
+                f"calibrate=True cannot be used with {name}={value!r}, which is learned after "
+                f"training; set calibrate=False, and call fit_calibration(X) at last"
             )
 
 
@@ -84,16 +104,13 @@ def plan_for(imputer: Fitted, choice: Choice) -> SamplingPlan:
     """How an imputer samples for one call."""
     n = imputer.n_samples if choice.n_samples is None else choice.n_samples
     check_count("n_samples", n)
-    seed = imputer.seed_
-    if choice.random_state is not None:
-        seed = int(check_random_state(choice.random_state).randint(2**31 - 1))
-    sampler, variance = choice.sampler or imputer.sampler, choice.variance or imputer.variance
+    sampler, variance = walk_for(imputer, choice)
     corrected = known_name("start", imputer.start, STARTS) == "marginals"
     if corrected:
         need_marginals(imputer.model_, "start='marginals'")
     return SamplingPlan(
         int(n),
-        seed,
+        seed_for(imputer, choice),
         imputer.overlap,
         resolve_device(imputer.device),
         method_for(imputer.model_, sampler, variance),
@@ -103,6 +120,26 @@ def plan_for(imputer: Fitted, choice: Choice) -> SamplingPlan:
         mode=mode_for(imputer, choice),
         origin=choice.origin,
     )
+
+
+def seed_for(imputer: Fitted, choice: Choice) -> int:
+    """Seed behind the samples of one call."""
+    if choice.random_state is None:
+        return imputer.seed_
+    return int(check_random_state(choice.random_state).randint(2**31 - 1))
+
+
+def walk_for(imputer: Fitted, choice: Choice) -> tuple[str, str]:
+    """Sampler and variance of one call, by name.
+
+    A sampler that has no use for a variance takes "fixed" where none was named: neither in the
+    call nor, by another value than the default, to the imputer.
+    """
+    sampler = known_sampler(imputer.sampler if choice.sampler is None else choice.sampler)
+    if choice.variance is not None:
+        return sampler, choice.variance
+    unnamed = sampler in OWN_READING and imputer.variance == DEFAULT_VARIANCE
+    return sampler, "fixed" if unnamed else imputer.variance
 
 
 def mode_for(imputer: Fitted, choice: Choice) -> str:
@@ -116,18 +153,42 @@ def way_for(imputer: Fitted, choice: Choice) -> dict[str, str]:
     besides = {} if mode == "offline" else {"mode": mode}
     if uses_head(imputer, choice):
         return {"method": "head", **besides}
-    sampler, variance = choice.sampler or imputer.sampler, choice.variance or imputer.variance
+    sampler, variance = walk_for(imputer, choice)
     way = {"method": "samples", "sampler": sampler, "variance": variance}
     return {**way, "start": imputer.start, **besides}
 
 
 def uses_head(imputer: Fitted, choice: Choice) -> bool:
-    """Whether a call asks the marginal head; it must be there then."""
+    """Whether a call asks the marginal head; it must be there then, and nothing else be named."""
     name = imputer.method if choice.method is None else choice.method
     if known_name("method", name, METHODS) == "samples":
         return False
+    _check_unsampled(choice)
     need_marginals(imputer.model_, "method='head'")
     return True
+
+
+def check_joint(choice: Choice) -> None:
+    """Raise InputError if a call for samples asks the marginal head, which has none."""
+    if choice.method is not None and known_name("method", choice.method, METHODS) == "head":
+        raise InputError(
+            "method='head' describes each cell alone and gives no joint samples; call sample(X), "
+            "or sample(X, marginals='head')"
+        )
+
+
+def _check_unsampled(choice: Choice) -> None:
+    """Check what a call that does not sample says of sampling."""
+    if choice.n_samples is not None:
+        check_count("n_samples", choice.n_samples)
+    for name, known in (("sampler", known_sampler), ("variance", known_variance)):
+        value = getattr(choice, name)
+        if value is not None:
+            known(value)
+            raise InputError(
+                f"{name}={value!r} cannot be used with method='head', which does not sample; leave "
+                f"it out, or pass method='samples'"
+            )
 
 
 def need_marginals(model: FittedModel, what: str) -> None:

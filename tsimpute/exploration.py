@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import product
 from time import perf_counter
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import pandas as pd
 
-from tsimpute.choices import STARTS, Choice, Fitted, plan_for
+from tsimpute.choices import STARTS, Choice, Fitted, plan_for, walk_for
 from tsimpute.errors import InputError
 from tsimpute.evaluation.pareto import pareto_front
 from tsimpute.exam import Exam, ExamPlan, make_exam
 from tsimpute.fitting import Settings
 from tsimpute.inference import SamplingPlan
-from tsimpute.methods import FITTED_SAMPLERS, VARIANCES, method_for
+from tsimpute.methods import FITTED_SAMPLERS, VARIANCES, known_sampler, method_for
 from tsimpute.model import FittedModel
 from tsimpute.panel.core import Panel
 from tsimpute.respacing import respaced, with_steps
+from tsimpute.running import say
 from tsimpute.samplers.wrapped import counting, on_longer_noise
 
 USUAL_STEPS = (1, 2, 3, 5, 10, 20, 50, 100, 200, 500, 1000)
@@ -32,6 +33,7 @@ USUAL_SAMPLERS = ("ddpm", "ddim", "dpm-solver++2m", "unipc")
 USUAL_VARIANCES = tuple(name for name in VARIANCES if name != "large")
 MAX_WINDOWS = 16
 
+T = TypeVar("T")
 OnSteps = Callable[[int], object]
 Row = tuple[dict[str, Any], FittedModel, SamplingPlan]
 HEAD_ROW = {"sampler": "head", "variance": "", "start": "", "steps": 0, "n_samples": 0}
@@ -47,14 +49,14 @@ class Survey:
 
     Attributes
     ----------
-    steps : sequence of int, optional
+    steps : int or sequence of int, optional
         Default: 1, 2, 3, 5, 10, 20, … and all.
-    samplers : sequence of str, optional
+    samplers : str or sequence of str, optional
         Default: the imputer's own, `USUAL_SAMPLERS`, and what was fitted for this model.
-    variances : sequence of str, optional
+    variances : str or sequence of str, optional
         Default: all that the model can use, but for "large".
-    n_samples : sequence of int
-    starts : sequence of str, optional
+    n_samples : int or sequence of int
+    starts : str or sequence of str, optional
         Default: "noise", and "marginals" where the model has a marginal head.
     spacing : str
         How steps are chosen: a method of :func:`tsimpute.respacing.respaced`.
@@ -64,11 +66,11 @@ class Survey:
         About how many windows are sampled at most; None: all.
     """
 
-    steps: Sequence[int] | None = None
-    samplers: Sequence[str] | None = None
-    variances: Sequence[str] | None = None
-    n_samples: Sequence[int] = (8, 16, 32)
-    starts: Sequence[str] | None = None
+    steps: Sequence[int] | int | None = None
+    samplers: Sequence[str] | str | None = None
+    variances: Sequence[str] | str | None = None
+    n_samples: Sequence[int] | int = (16,)
+    starts: Sequence[str] | str | None = None
     spacing: str = "uniform"
     hidden_fraction: float = 0.1
     max_windows: int | None = MAX_WINDOWS
@@ -103,8 +105,13 @@ def step_importance(
     Raises
     ------
     InputError
-        If the model has a single step, or no cell can be hidden.
+        If the model has a single step, no cell can be hidden, or the sampler is "ggdm".
     """
+    if walk_for(imputer, Choice())[0] == "ggdm":
+        raise InputError(
+            "step_importance cannot be used with sampler='ggdm', whose coefficients belong to all "
+            "steps together; set another sampler"
+        )
     whole, steps = imputer.model_, imputer.model_.grid.index
     n = len(steps)
     if n < 2:
@@ -139,8 +146,9 @@ def speed_quality(imputer: Explored, panel: Panel, survey: Survey | None = None)
     -------
     DataFrame, one row a setting
         `sampler`, `variance`, `start`, `steps`, `n_samples`; `nfe_per_window`, evaluations of the
-        network for one window and all samples; `crps`, normalised, in scaled units; `coverage_50`
-        and `coverage_90`; `seconds` for all windows, of which there are ``attrs["n_windows"]``;
+        network for one window and all samples, where a Jacobian-vector product counts as three;
+        `crps`, normalised, in scaled units; `coverage_50` and `coverage_90`, of quantiles that are
+        not calibrated; `seconds` for all windows, of which there are ``attrs["n_windows"]``;
         `pareto`, True where no other row has a lower CRPS for as few evaluations. The marginal
         head, where the model has one, is a row of its own: sampler "head", no steps or samples.
 
@@ -156,6 +164,11 @@ def speed_quality(imputer: Explored, panel: Panel, survey: Survey | None = None)
     chosen = ExamPlan(imputer.seed_, imputer.overlap, *size, mode=imputer.mode)
     exam = make_exam(imputer.model_, panel, chosen)
     work = sum(len(model.grid) * plan.n_samples for _, model, plan in rows) * exam.n_windows
+    say(
+        imputer,
+        f"speed_quality: {len(rows)} settings on {exam.n_windows} windows, {work:,} evaluations of "
+        f"the network for one window (more where a sampler takes several a step)",
+    )
     found = []
     with _bar(imputer, "speed and quality", work) as on_steps:
         _, model, plan = rows[0]
@@ -185,12 +198,12 @@ def _planned(imputer: Explored, panel: Panel, survey: Survey) -> list[Row]:
     usual = [*(n for n in USUAL_STEPS if n < available), available]
     models = [
         respaced(imputer, whole, survey.spacing, n_steps, panel, imputer.seed_)
-        for n_steps in (usual if survey.steps is None else survey.steps)
+        for n_steps in _several(survey.steps, usual)
     ]
-    starts = survey.starts or (("noise",) if whole.marginals is None else STARTS)
+    starts = _several(survey.starts, ("noise",) if whole.marginals is None else STARTS)
     rows: list[Row] = []
     for (model, sampler, variance), start, n in product(
-        _fitting(imputer, models, survey), starts, survey.n_samples
+        _fitting(imputer, models, survey), starts, _several(survey.n_samples)
     ):
         names = {"sampler": sampler, "variance": variance, "start": start}
         choice = Choice(n, sampler=sampler, variance=variance)
@@ -205,16 +218,26 @@ def _fitting(
     imputer: Explored, models: list[FittedModel], survey: Survey
 ) -> list[tuple[FittedModel, str, str]]:
     """Models, samplers and variances that go together; what is named must go with some."""
-    usual = dict.fromkeys((imputer.sampler, *USUAL_SAMPLERS, *FITTED_SAMPLERS))
-    samplers = tuple(usual) if survey.samplers is None else survey.samplers
-    variances = USUAL_VARIANCES if survey.variances is None else survey.variances
+    usual = (imputer.sampler, *USUAL_SAMPLERS, *FITTED_SAMPLERS)
+    samplers = [*dict.fromkeys(map(known_sampler, _several(survey.samplers, usual)))]
+    variances = _several(survey.variances, USUAL_VARIANCES)
     tried = [(one, _refusal(*one)) for one in product(models, samplers, variances)]
-    for place, named in ((1, survey.samplers), (2, survey.variances)):
-        for name in named or ():
-            errors = [error for one, error in tried if one[place] == name]
-            if errors and None not in errors:
-                raise next(error for error in errors if error is not None)
+    named = [] if survey.samplers is None else [(1, name) for name in samplers]
+    named += [] if survey.variances is None else [(2, name) for name in variances]
+    for place, name in named:
+        errors = [error for one, error in tried if one[place] == name]
+        if errors and None not in errors:
+            raise next(error for error in errors if error is not None)
     return [one for one, error in tried if error is None]
+
+
+def _several(named: T | Iterable[T] | None, usual: Iterable[T] = ()) -> tuple[T, ...]:
+    """What was named, where one string or number counts as a sequence of one; else the usual."""
+    if named is None:
+        return tuple(usual)
+    if isinstance(named, str) or not isinstance(named, Iterable):
+        return (named,)
+    return tuple(named)
 
 
 def _refusal(model: FittedModel, sampler: str, variance: str) -> InputError | None:

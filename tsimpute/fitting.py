@@ -156,8 +156,9 @@ def fine_tune(
             trainer.fixed_grid = old.schedule.respaced(list(how.steps))
         run_trainer(imputer, trainer, f"prune to {kept_steps}", None)
     model = _fitted(trainer, old.scaler, data.panel, old.side, old.window_steps)
-    # Marginals know nothing of steps; variance heads belong to the old network.
-    return replace(model, feature_names=old.feature_names, marginals=old.marginals), trainer
+    # These two know nothing of steps; variance heads, and all else, belong to the old network.
+    kept = replace(model, marginals=old.marginals, spectrum=old.spectrum)
+    return replace(kept, feature_names=old.feature_names), trainer
 
 
 def data_plan(imputer: Settings, side: SideColumns | None = None) -> DataPlan:

@@ -11,9 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tsimpute.coupling import couple
 from tsimpute.denoiser.marginals import LEVELS
-from tsimpute.denoiser.quantile_function import moments, quantiles_at
+from tsimpute.denoiser.quantile_function import moments
 from tsimpute.methods import DEFAULT_METHOD, Method
 from tsimpute.model import FittedModel
 from tsimpute.noise import BlockNoise
@@ -37,7 +36,7 @@ class Stretch:
         Place of the series in the input.
     start, stop : int
         Rows.
-    samples : ndarray of float32, shape (S, stop - start, K)
+    samples : ndarray of float, shape (S, stop - start, K)
         Samples; from `head_quantiles`, quantiles at the head's levels. Observed cells hold
         whatever the network made of them: the caller keeps the originals.
     deviations : ndarray of float32, shape (S, stop - start, K), or None
@@ -50,7 +49,7 @@ class Stretch:
     series: int
     start: int
     stop: int
-    samples: NDArray[np.float32]
+    samples: NDArray[np.floating]
     deviations: NDArray[np.float32] | None = None
     places: NDArray[np.int64] | None = None
 
@@ -76,9 +75,6 @@ class SamplingPlan:
     corrected_start : bool
         Start from the marginals' mean and variance instead of pure noise; needs
         `model.marginals`.
-    coupled : bool
-        Give each cell the marginal distribution of `model.marginals` and keep the samples'
-        ranks.
     mode : str
         Which windows answer for a hole: see `panel.modes`.
     origin : (int, int), optional
@@ -96,7 +92,6 @@ class SamplingPlan:
     mixture: bool = False
     antithetic: bool = False
     corrected_start: bool = False
-    coupled: bool = False
     mode: str = "offline"
     origin: Place | None = None
     callback: Callback | None = None
@@ -239,10 +234,10 @@ def sample_windows(
         Told, after each diffusion step, how many windows took it.
     """
     prepared = prepare(model, series, places, plan.device)
-    marks = marginal_marks(model, prepared) if plan.corrected_start or plan.coupled else None
     start = draw()
-    if plan.corrected_start and marks is not None:
-        start = _corrected(start, marks, float(model.grid.alpha_bar[-1]))
+    if plan.corrected_start:
+        marks = marginal_marks(model, prepared)
+        start = start_at_marginals(start, marks, float(model.grid.alpha_bar[-1]))
     method = plan.method
     denoise = WindowDenoiser(model, prepared.windows, prepared.shown, plan.n_samples, method.head)
     ends: list[StepRecord] = []
@@ -259,8 +254,7 @@ def sample_windows(
     away = method.sampler(guarded, start, model.grid, method.variance, draw, after_step)
     if plan.mixture:
         return _gaussians(ends[0], prepared)
-    samples = prepared.unscaled(away)
-    return _coupled(samples, prepared, marks) if plan.coupled and marks is not None else samples
+    return prepared.unscaled(away)
 
 
 def _gaussians(last: StepRecord, prepared: PreparedWindows) -> NDArray[np.float32]:
@@ -270,19 +264,9 @@ def _gaussians(last: StepRecord, prepared: PreparedWindows) -> NDArray[np.float3
     return np.concatenate([prepared.unscaled(last.x0), deviations], axis=1)
 
 
-def _corrected(noise: Tensor, marks: Tensor, alpha_bar: float) -> Tensor:
+def start_at_marginals(noise: Tensor, marks: Tensor, alpha_bar: float) -> Tensor:
     """Start at N(sqrt(A) mean, 1 - A + A variance): what the chain's noisiest level holds."""
     mean, variance = (part[:, None] for part in moments(marks, LEVELS))
     spread = 1 - alpha_bar + alpha_bar * variance
     start: Tensor = alpha_bar**0.5 * mean + spread.sqrt() * noise
     return start
-
-
-def _coupled(
-    samples: NDArray[np.float32], prepared: PreparedWindows, marks: Tensor
-) -> NDArray[np.float32]:
-    def quantiles(levels: list[float]) -> NDArray[np.float32]:
-        values = quantiles_at(marks, LEVELS, levels).movedim(-1, 1)  # (N, S, L, K)
-        return prepared.unscaled(values).swapaxes(0, 1)
-
-    return couple(samples.swapaxes(0, 1), quantiles).swapaxes(0, 1)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -13,6 +15,7 @@ from tsimpute.denoiser.heads import OutputHead
 from tsimpute.errors import InputError
 from tsimpute.model import FittedModel
 from tsimpute.samplers.catalogue import SAMPLERS
+from tsimpute.samplers.ddim import ddim
 from tsimpute.samplers.genie import genie_distilled
 from tsimpute.samplers.ggdm import ggdm
 from tsimpute.samplers.protocol import ReverseVariance, Sampler
@@ -56,11 +59,11 @@ def method_for(model: FittedModel, sampler: str, variance: str) -> Method:
         If a name is unknown, or the model lacks what the variance needs; the message says how
         to get it.
     """
-    known_name("sampler", sampler, [*SAMPLERS, *FITTED_SAMPLERS])
-    known_name("variance", variance, VARIANCES)
+    sampler = known_sampler(sampler)
+    check_together(sampler, variance)
     if sampler in OWN_READING:
-        return _fitted_method(model, sampler, variance)
-    walk = _fitted_tdas(model) if sampler == "tdas" else SAMPLERS[sampler]
+        return _fitted_method(model, sampler)
+    walk = _fitted_tdas(model) if sampler == "tdas" else _plain_walk(sampler)
     if variance in FREE_VARIANCES:
         return Method(walk, FREE_VARIANCES[variance])
     if variance == "analytic":
@@ -81,24 +84,76 @@ def known_name(parameter: str, name: object, names: Iterable[str]) -> str:
     known = list(names)
     if isinstance(name, str) and name in known:
         return name
-    near = difflib.get_close_matches(str(name), known, n=1)
-    proposal = f"; did you mean {near[0]!r}?" if near else ""
+    folded = {one.casefold(): one for one in known}
+    near = difflib.get_close_matches(str(name).strip().casefold(), folded, n=1)
+    proposal = f"; did you mean {folded[near[0]]!r}?" if near else ""
     raise InputError(f"{parameter}={name!r} is unknown; expected one of {known}{proposal}")
 
 
-def _fitted_method(model: FittedModel, sampler: str, variance: str) -> Method:
-    if variance != "fixed":
+def known_sampler(name: object) -> str:
+    """The name of a sampler as it is written everywhere: "ddim(.50)" is "ddim(0.5)".
+
+    Raises
+    ------
+    InputError
+        If it is unknown, or an eta lies outside [0, 1].
+    """
+    eta = _eta(name)
+    if eta is None:
+        return known_name("sampler", name, [*SAMPLERS, *FITTED_SAMPLERS])
+    return f"ddim({eta!r})" if eta else "ddim"
+
+
+def known_variance(name: object) -> str:
+    """The name of a variance; InputError if it is unknown."""
+    return known_name("variance", name, VARIANCES)
+
+
+def check_together(sampler: str, variance: str) -> None:
+    """Check a variance, and whether a sampler can be told of it.
+
+    Raises
+    ------
+    InputError
+        If it is unknown, or the sampler has no use for it.
+    """
+    known_variance(variance)
+    if sampler in OWN_READING and variance != "fixed":
         raise InputError(
             f"variance={variance!r} cannot be used with sampler={sampler!r}, which "
-            f"{OWN_READING[sampler]}; pass variance='fixed'"
+            f"{OWN_READING[sampler]}; set variance='fixed'"
         )
+
+
+def _eta(name: object) -> float | None:
+    """Eta of a name such as "ddim(0.5)"; None of any other name."""
+    if not (isinstance(name, str) and name.startswith("ddim(") and name.endswith(")")):
+        return None
+    try:
+        eta = float(name[len("ddim(") : -1])
+    except ValueError:
+        eta = math.nan
+    if not 0 <= eta <= 1:
+        raise InputError(
+            f"sampler={name!r} cannot be used; expected 'ddim(eta)' with an eta from 0 (no noise, "
+            f"as 'ddim') to 1 (as much as 'ddpm'), for example 'ddim(0.5)'"
+        )
+    return eta
+
+
+def _plain_walk(sampler: str) -> Sampler:
+    eta = _eta(sampler)
+    return SAMPLERS[sampler] if eta is None else partial(ddim, eta=eta)
+
+
+def _fitted_method(model: FittedModel, sampler: str) -> Method:
     if sampler == "genie-distilled":
         if sampler not in model.heads:
-            raise InputError(_sampler_missing(sampler, "a head"))
+            raise InputError(_sampler_missing(sampler, "a head for its present network and steps"))
         return Method(genie_distilled, fixed, model.heads[sampler])
     found = model.ggdm
     if found is None or not np.array_equal(found.alpha_bar, model.grid.alpha_bar):
-        raise InputError(_sampler_missing("ggdm", "coefficients"))
+        raise InputError(_sampler_missing(sampler, "coefficients for its present steps"))
     return Method(ggdm(found), fixed)
 
 
@@ -110,8 +165,8 @@ def _fitted_tdas(model: FittedModel) -> Sampler:
 
 def _sampler_missing(name: str, what: str) -> str:
     return (
-        f"sampler={name!r} needs {what} that this model does not have for its present steps; "
-        f"call fit_sampler(X, {name!r}) on the fitted imputer"
+        f"sampler={name!r} needs {what}, which this model does not have; call "
+        f"fit_sampler(X, {name!r}) on the fitted imputer"
     )
 
 

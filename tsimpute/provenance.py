@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tsimpute.answers import bands
-from tsimpute.choices import Choice, Fitted, plan_for
+from tsimpute.choices import Choice, Fitted, mode_for, seed_for
 from tsimpute.finishing import finish_for
 from tsimpute.panel.core import Panel
 from tsimpute.panel.gaps import NOWHERE, distance_to_observed, gap_lengths
@@ -33,13 +33,13 @@ def explained(
     """One row a cell, or a missing cell; see `EDDPMImputer.explain_cells`."""
     import pandas as pd
 
-    plan = plan_for(imputer, choice)
+    past_only = mode_for(imputer, choice) == "online"
     reasons = finish_for(imputer, panel).reasons
-    found = bands(imputer, panel, choice, plan, INTERVAL)
+    found = bands(imputer, panel, choice, INTERVAL)
     parts = []
     for i, values in enumerate(panel.values):
         refused = np.full(values.shape, "", dtype=object) if reasons is None else reasons[i]
-        cells = _cells(values, found[i], refused, imputer.model_.scaler, plan.mode == "online")
+        cells = _cells(values, found[i], refused, imputer.model_.scaler, past_only)
         labels = _labels(panel, i)
         kept = np.isnan(_flat(panel, values)) | (not missing_only)
         flat = {name: _flat(panel, column) for name, column in cells.items()}
@@ -48,7 +48,7 @@ def explained(
     frame["status"] = pd.Categorical(frame["status"], categories=list(STATUS))
     frame["distance"] = frame["distance"].astype("Int64").mask(frame["distance"] == NOWHERE)
     frame["model_id"] = pd.Categorical([model_id] * len(frame))
-    return frame.assign(seed=plan.seed)
+    return frame.assign(seed=seed_for(imputer, choice))
 
 
 def _cells(

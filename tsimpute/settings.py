@@ -21,6 +21,7 @@ _COUNTS = (
     "heads",
     "batch_size",
 )
+DEFAULT_VARIANCE = "crps"
 LEARNED_VARIANCES = ("crps", "npr", "sn", "analytic")
 _SWITCHES = ("antithetic", "calibrate", "mixed_precision", "slimmable")
 _OPTIONAL_COUNTS = ("epochs", "patience", "train_stride")

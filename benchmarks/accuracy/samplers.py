@@ -13,6 +13,7 @@ frozen. `naive` is what the published tables printed as DDPM at few steps: the n
 steps with the levels of the whole chain, which fit together at no step but the first.
 
 "ggdm", "tdas" and "genie-distilled" are fitted on the training windows for the steps of their row.
+`nfe_per_window` counts a Jacobian-vector product, which "genie" takes, as three evaluations.
 Rows are written one by one, so that the script can be stopped and started again. Protocols of CSDI.
 Needs TSIMPUTE_DATA.
 """
@@ -49,6 +50,7 @@ from tsimpute.samplers.protocol import (
     StepRecord,
     clean_values,
 )
+from tsimpute.samplers.wrapped import evaluations
 from tsimpute.training.variance_heads import (
     HEAD_KINDS,
     collect_cells,
@@ -174,7 +176,7 @@ def run_row(
     if row["sampler"] in FITTED:
         imputer.fit_sampler(data.values[data.train], row["sampler"])
     counter = full.network.skip_projection.register_forward_hook(
-        lambda module, inputs, output: windows_seen.append(len(output))
+        lambda module, inputs, output: windows_seen.append(len(output) * evaluations(output))
     )
     hidden = np.where(data.target[stays], np.nan, data.values[stays])
     choice = {"sampler": row["sampler"], "variance": row["variance"]}

@@ -9,6 +9,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from tsimpute import EDDPMImputer
+from tsimpute.coupling import even_levels
 from tsimpute.denoiser.config import DenoiserConfig
 from tsimpute.denoiser.csdi import CSDIDenoiser
 from tsimpute.denoiser.csdi_weights import name_pairs, read_csdi_file, translate
@@ -177,3 +179,25 @@ def test_a_pth_of_anything_but_tensors_is_refused(tmp_path, content):
     torch.save(content, tmp_path / "model.pth")
     with pytest.raises(ModelFileError, match="not a readable CSDI checkpoint"):
         read_csdi_file(tmp_path / "model.pth")
+
+
+# ---------------------------------------------------------------------------------------- a head
+
+
+def test_a_marginal_head_can_be_learned_on_a_checkpoint(make_pair, tmp_path):
+    official = {name: tensor.numpy() for name, tensor in _official(make_pair, layers=1).items()}
+    np.savez(tmp_path / "model.npz", **official)
+    size = {"window_steps": 8, "n_samples": 3, "random_state": 0, "verbose": 0, "device": "cpu"}
+    imputer = EDDPMImputer.from_csdi_weights(tmp_path / "model.npz", **size)
+    rng = np.random.default_rng(0)
+    table = rng.normal(size=(20, 3))
+    table[rng.random(table.shape) < 0.2] = np.nan
+    imputer = imputer.respace("uniform", 2).fit_marginals(table, iterations=2)
+    before = imputer.sample(table)
+    levels = even_levels(3)
+    by_head = imputer.predict_quantiles(table, levels, method="head").values
+    assert np.all(np.diff(by_head[:, np.isnan(table)], axis=0) > 0)
+    coupled = imputer.sample(table, marginals="head").values
+    np.testing.assert_allclose(np.sort(coupled, axis=0), by_head, rtol=1e-12)
+    started = imputer.set_params(start="marginals").sample(table)
+    assert np.isfinite(started).all() and not started.equals(before)

@@ -7,16 +7,20 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from scipy.stats import norm
 
+from tests.samplers.oracle import GRIDS, exact_noise, exact_variance, laws, moments, true_start
 from tsimpute import inference, prepared
 from tsimpute.denoiser.anchor import Anchor
 from tsimpute.denoiser.config import DenoiserConfig
 from tsimpute.denoiser.csdi import CSDIDenoiser
+from tsimpute.denoiser.marginals import LEVELS
 from tsimpute.diffusion.schedule import make_schedule
-from tsimpute.inference import SamplingPlan, sample_holes
+from tsimpute.inference import SamplingPlan, sample_holes, start_at_marginals
 from tsimpute.model import FittedModel
 from tsimpute.panel.scaling import FeatureScaler
 from tsimpute.placing import hole_windows, window_stride
+from tsimpute.samplers.ancestral import ancestral
 
 CPU = torch.device("cpu")
 
@@ -108,3 +112,17 @@ def test_finished_windows_and_steps_are_reported(model, monkeypatch):
     list(sample_holes(model, series, plan, finished.append))
     assert finished == [1] * (3 * n_windows)  # once a step
     assert [record.position for record in records] == [2, 1, 0] * n_windows
+
+
+@pytest.mark.parametrize("grid", ["respaced one", "respaced two", "masked one", "masked 5"])
+@laws
+def test_a_chain_that_starts_at_true_marginals_ends_at_them(grid, mu, v):
+    """The start is affine in the noise: two values of it tell its mean and its variance."""
+    grid = GRIDS[grid]
+    marks = torch.from_numpy(norm.ppf(LEVELS, loc=mu, scale=v**0.5)).view(1, 1, 1, -1)
+    noise = torch.tensor([0.0, 1.0], dtype=torch.float64).view(1, 2, 1, 1)
+    first, second = start_at_marginals(noise, marks, float(grid.alpha_bar[-1])).flatten().tolist()
+    start = first, (second - first) ** 2
+    assert start == pytest.approx(true_start(grid, mu, v), rel=0.005, abs=1e-9)
+    found = moments(ancestral, grid, exact_noise(mu, v), exact_variance(v), *start)
+    assert found == pytest.approx((mu, v), rel=0.005, abs=1e-9)

@@ -38,25 +38,6 @@ def interpolation_matrix(levels: Sequence[float], wanted: Sequence[float]) -> Fl
     return weights
 
 
-def quantiles_at(marks: Tensor, levels: Sequence[float], wanted: Sequence[float]) -> Tensor:
-    """Quantiles at any levels.
-
-    Parameters
-    ----------
-    marks : Tensor of float, shape (..., n_levels)
-        Quantiles at `levels`, increasing.
-    levels, wanted : sequence of float
-        In (0, 1).
-
-    Returns
-    -------
-    Tensor, shape (..., n_wanted)
-        Increasing where `wanted` is; beyond the outermost levels by Gaussian tails.
-    """
-    weights = torch.from_numpy(interpolation_matrix(levels, wanted)).to(marks)
-    return marks @ weights.T
-
-
 def moments(marks: Tensor, levels: Sequence[float]) -> tuple[Tensor, Tensor]:
     """Mean and variance of the distributions, each (...), from marks (..., n_levels)."""
     points = (np.arange(N_POINTS) + 0.5) / N_POINTS

@@ -141,8 +141,9 @@ class EDDPMImputer(
     sampler : str, default="ddpm"
         How the kept steps are walked: "ddpm", "ddim", "dpm-solver-2", "dpm-solver-3",
         "dpm-solver++2m", "dpm-solver++2m-sde", "unipc", "s-pndm", "f-pndm", "genie", or, after
-        `fit_sampler`, "ggdm", "tdas" or "genie-distilled"; "ggdm" and "genie-distilled" take
-        no variance but "fixed".
+        `fit_sampler`, "ggdm", "tdas" or "genie-distilled". "ddim(0.5)" is DDIM with half of the
+        noise of "ddpm" (eta, 0 to 1). "ggdm" and "genie-distilled" have no use for a variance:
+        the default then stands for "fixed", and another one is refused.
     variance : {"fixed", "large", "analytic", "crps", "npr", "sn"}, default="crps"
         What the sampler is told of the variance of the clean values. All but "fixed" make
         quantiles those of the mixture of the Gaussians in which the trajectories end; the last
@@ -409,11 +410,15 @@ class EDDPMImputer(
         NotFittedError
             Before `fit`.
         InputError
-            If `kept_steps` is 0 or more than the model has, the data do not fit the model, or no
-            cell of them would be hidden.
+            If `kept_steps` is 0 or more than the model has, the data do not fit the model, no
+            cell of them would be hidden, or `calibrate` would need what pruning loses: what "ggdm"
+            and "genie-distilled" learned.
         """
+        from tsimpute.choices import check_choices
         from tsimpute.fitting import Pruning, fine_tune
 
+        check_is_fitted(self)
+        check_choices(self, self.model_)
         data = self._read_training(X, patterns)
         held_out = self._held_out(data.panel, self.model_.window_steps, self.seed_)
         how = Pruning(kept_steps, epochs, mask_rule, steps)
@@ -479,7 +484,8 @@ class EDDPMImputer(
         X : DataFrame, array, DataArray or Dataset
             Any series with the columns of the fitted model; need not be those of `fit`.
         method, sampler, variance : str, optional
-            Default: the imputer's own.
+            Default: the imputer's own. With the method "head" neither of the other two can be
+            named.
 
         Returns
         -------
@@ -513,6 +519,7 @@ class EDDPMImputer(
         n_samples: int | None = None,
         *,
         random_state: Any = None,
+        method: str | None = None,
         sampler: str | None = None,
         variance: str | None = None,
         marginals: str = "samples",
@@ -526,11 +533,15 @@ class EDDPMImputer(
             Default: the imputer's own.
         random_state : int, RandomState or None, optional
             None: the seed of the fit, the same samples each time.
+        method : {"samples"}, optional
+            There is no other: the head describes each cell alone. The imputer's own `method` is
+            not read here.
         sampler, variance : str, optional
             Default: the imputer's own.
         marginals : {"samples", "head"}, default="samples"
-            "head" gives each cell the marginal head's distribution and keeps the ranks of the
-            samples (ensemble copula coupling, Schefzik et al. 2013).
+            "head" gives each cell the marginal head's distribution, its quantiles at the levels
+            (i + 1/2) / n_samples, and keeps the ranks of the samples (ensemble copula coupling,
+            Schefzik et al. 2013).
 
         Returns
         -------
@@ -541,13 +552,13 @@ class EDDPMImputer(
         Raises
         ------
         NotFittedError, InputError
-            As in `transform`.
+            As in `transform`; also if the method is "head".
         """
         from tsimpute.answers import samples
         from tsimpute.choices import Choice
 
         panel = self._read(X)
-        choice = Choice(n_samples, random_state, sampler=sampler, variance=variance)
+        choice = Choice(n_samples, random_state, method, sampler, variance)
         drawn = samples(self, panel, choice, marginals)
         return panel.label(drawn, "sample", list(range(len(drawn[0]))))
 
@@ -580,7 +591,7 @@ class EDDPMImputer(
             evaluation of the marginal head, without samples; beyond its levels .005 and .995
             with Gaussian tails. Default: the imputer's own.
         sampler, variance : str, optional
-            Default: the imputer's own.
+            Default: the imputer's own; not with the head.
         calibrated : bool, default=True
             Calibrate the quantiles if the model has a calibration; it belongs to the method,
             sampler, variance and start that it was learned with. The median is never changed.

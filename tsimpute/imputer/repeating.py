@@ -17,6 +17,7 @@ class ImputesRepeatedly(FittedImputer):
         m: int = 20,
         random_state: Any = None,
         *,
+        method: str | None = None,
         sampler: str | None = None,
         variance: str | None = None,
         marginals: str = "samples",
@@ -30,7 +31,7 @@ class ImputesRepeatedly(FittedImputer):
             Completed data sets.
         random_state : int, RandomState or None, default=None
             None: the seed of the fit, the same draws each time.
-        sampler, variance, marginals : str, optional
+        method, sampler, variance, marginals : str, optional
             As in `sample`.
 
         Returns
@@ -41,13 +42,13 @@ class ImputesRepeatedly(FittedImputer):
         Raises
         ------
         NotFittedError, InputError
-            As in `transform`; also if `m` is no count.
+            As in `sample`; also if `m` is no count.
         """
         from tsimpute.answers import samples
         from tsimpute.choices import Choice
 
-        panel = self._read(X)
         check_count("m", m)
-        choice = Choice(m, random_state, sampler=sampler, variance=variance)
+        panel = self._read(X)
+        choice = Choice(m, random_state, method, sampler, variance)
         drawn = samples(self, panel, choice, marginals)
         return [panel.fill([series[i] for series in drawn]) for i in range(m)]
