@@ -19,7 +19,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from tsimpute import EDDPMImputer
-from tsimpute.errors import InputError, InputTypeError
+from tsimpute.errors import DivergenceError, InputError, InputTypeError
 
 TINY = {
     "window_steps": 12,
@@ -281,6 +281,15 @@ def test_ctrl_c_leaves_a_usable_model() -> None:
         signal.signal(signal.SIGINT, before)
     assert imputer.step_schedule_["kept"].sum() == 3
     assert not imputer.transform(wave()).isna().any().any()
+
+
+@pytest.mark.parametrize("kept_steps", [3, 10])
+def test_training_that_diverges_is_an_error_that_names_the_learning_rate(kept_steps: int) -> None:
+    options = {"learning_rate": 1e4, "epochs": 4, "kept_steps": kept_steps}
+    imputer = EDDPMImputer(**TINY | options)
+    with pytest.raises(DivergenceError, match=r"epoch 1.*lower learning_rate \(now 10000\)"):
+        imputer.fit(wave())
+    assert not hasattr(imputer, "model_")
 
 
 def test_checkpoint_resumes_to_the_same_model(tmp_path: object) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -16,9 +17,10 @@ from tsimpute.denoiser.config import DenoiserConfig
 from tsimpute.denoiser.context import NO_CONTEXT
 from tsimpute.denoiser.csdi import CSDIDenoiser
 from tsimpute.diffusion.schedule import make_schedule
+from tsimpute.errors import DivergenceError
 from tsimpute.training.batches import WindowSource
 from tsimpute.training.derivative_head import fit_derivative_head
-from tsimpute.training.examples import ExampleSource, noised
+from tsimpute.training.examples import ExampleSource, minimise, noised
 from tsimpute.training.marginals import fit_marginals, pinball_loss
 from tsimpute.training.variance_heads import collect_cells, fit_variance_head, noise_power
 
@@ -120,6 +122,16 @@ def test_noised_examples_are_at_the_level_they_name(independent_cells):
     expected = level.sqrt() * example.away + (1 - level).sqrt() * state.noise
     torch.testing.assert_close(state.x, expected)
     assert torch.equal(state.step, torch.from_numpy(GRID.index)[state.place].float())
+
+
+def test_heads_are_not_learned_from_numbers_that_are_none(independent_cells):
+    cells = collect_cells(ExactNetwork(), GRID, independent_cells, 2)
+    spoiled = replace(cells, trunk=torch.full_like(cells.trunk, torch.nan))
+    with pytest.raises(DivergenceError, match="the loss is nan"):
+        fit_variance_head("crps", spoiled, seed=0)
+    weight = torch.zeros(1, requires_grad=True)
+    with pytest.raises(DivergenceError, match="in iteration 1: the loss is nan"):
+        minimise(lambda _: (weight * torch.nan).sum(), [weight], independent_cells.draw(), 5, 1e-3)
 
 
 def test_the_pinball_loss_of_one_level_is_the_tilted_error():

@@ -49,6 +49,7 @@ class Validator:
         patterns = self.windows.observed_mask[torch.randperm(len(rows), generator=generator)]
         observed = self.windows.observed_mask
         self.targets = draw_targets(strategy, observed, patterns, generator)
+        self.has_targets = bool(self.targets.any())
         self.noise = torch.randn(self.windows.values.shape, generator=generator)
         self.place = torch.rand(len(rows), generator=generator)
         self.place[:] = (torch.randperm(len(rows), generator=generator) + self.place) / len(rows)
