@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
 import signal
+import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+from sklearn import config_context
 from sklearn.base import clone
+from sklearn.compose import ColumnTransformer
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
@@ -346,6 +352,103 @@ def test_pipeline_set_output_and_feature_names() -> None:
     named = EDDPMImputer(**TINY).fit(df)
     assert named.feature_names_in_.tolist() == ["a", "b", "c"] and named.n_features_in_ == 3
     assert named.get_feature_names_out().tolist() == ["a", "b", "c"]
+
+
+@contextmanager
+def told(imputer: EDDPMImputer, how: str, kind: str) -> Iterator[EDDPMImputer]:
+    """A copy of an imputer that was told, by itself or by all of scikit-learn, what to give."""
+    own = copy.copy(imputer)
+    if how == "itself":
+        yield own.set_output(transform=kind)
+    else:
+        with config_context(transform_output=kind):
+            yield own
+
+
+@pytest.mark.parametrize("how", ["itself", "by configuration"])
+def test_set_output_never_puts_a_name_over_another_column(fitted: EDDPMImputer, how: str) -> None:
+    df = wave()
+    wanted = fitted.transform(df)
+    with told(fitted, how, "pandas") as imputer:
+        turned = imputer.transform(df[["c", "a", "b"]])
+        pd.testing.assert_frame_equal(turned, wanted[["c", "a", "b"]])
+        array = imputer.transform(df.to_numpy())
+        assert list(array.columns) == ["a", "b", "c"]
+        np.testing.assert_array_equal(array, wanted)
+    assert not hasattr(fitted, "_sklearn_output_config")
+
+
+@pytest.mark.parametrize("how", ["itself", "by configuration"])
+def test_set_output_leaves_what_is_no_table_alone(fitted: EDDPMImputer, how: str) -> None:
+    df = wave().rename_axis("time")
+    array = xr.DataArray(df.to_numpy(), dims=("time", "feature"), coords={"time": df.index})
+    for data in (df.to_numpy()[None], array, df.to_xarray(), panel({"x": 30, "y": 12})):
+        with told(fitted, how, "pandas") as imputer:
+            found = imputer.transform(data)
+        wanted = fitted.transform(data)
+        assert type(found) is type(data)
+        if isinstance(data, np.ndarray):
+            np.testing.assert_array_equal(found, wanted)
+        else:
+            assert found.equals(wanted)
+
+
+def test_labels_that_are_no_text_survive_set_output_fit_transform_and_clone() -> None:
+    df = wave().set_axis([7, 3, 5], axis=1)
+    imputer = clone(EDDPMImputer(**TINY).set_output(transform="pandas"))
+    out = imputer.fit_transform(df)
+    assert list(out.columns) == [7, 3, 5] and out.index.equals(df.index)
+    stack = np.stack([wave(40, seed=s).to_numpy() for s in range(2)])
+    assert imputer.fit_transform(stack).shape == stack.shape
+    array = imputer.fit_transform(df.to_numpy())
+    assert list(array.columns) == ["x0", "x1", "x2"]
+
+    class Own(EDDPMImputer):
+        """A subclass that changes nothing."""
+
+    assert list(Own(**TINY).set_output(transform="pandas").fit_transform(df).columns) == [7, 3, 5]
+
+
+def test_pipelines_and_column_transformers_that_give_frames_keep_names_and_values() -> None:
+    df = wave()
+    alone = EDDPMImputer(**TINY).fit(df)
+    pipeline = make_pipeline(FunctionTransformer(), EDDPMImputer(**TINY))
+    pipeline.set_output(transform="pandas").fit(df)
+    out = pipeline.transform(df[["b", "c", "a"]])
+    pd.testing.assert_frame_equal(out, alone.transform(df[["b", "c", "a"]]))
+    both = ColumnTransformer(
+        [("first", EDDPMImputer(**TINY), ["c", "a"]), ("rest", "passthrough", ["b"])],
+        verbose_feature_names_out=False,
+    ).set_output(transform="pandas")
+    out = both.fit(df).transform(df[["b", "a", "c"]])
+    assert list(out.columns) == ["c", "a", "b"] and not out[["c", "a"]].isna().any().any()
+    for name in df:
+        seen = df[name].notna()
+        assert (out.loc[seen, name] == df.loc[seen, name]).all()
+
+
+def test_set_output_to_polars_keeps_each_column_under_its_name(fitted: EDDPMImputer) -> None:
+    polars = pytest.importorskip("polars")
+    df, wanted = wave(), fitted.transform(wave())
+    with told(fitted, "itself", "polars") as imputer:
+        found = imputer.transform(df[["c", "a", "b"]])
+        array = imputer.transform(df.to_numpy())
+    assert isinstance(found, polars.DataFrame) and found.columns == ["c", "a", "b"]
+    assert array.columns == ["a", "b", "c"]
+    for name in df:
+        np.testing.assert_array_equal(found[name].to_numpy(), wanted[name])
+        np.testing.assert_array_equal(array[name].to_numpy(), wanted[name])
+
+
+def test_an_output_that_is_unknown_or_absent_is_named(
+    fitted: EDDPMImputer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(InputError, match=r"transform='frame' is unknown.*'pandas'"):
+        fitted.set_output(transform="frame")
+    assert fitted.set_output() is fitted
+    monkeypatch.setitem(sys.modules, "polars", None)
+    with told(fitted, "itself", "polars") as imputer, pytest.raises(ImportError, match="polars"):
+        imputer.transform(wave())
 
 
 def test_grid_search_over_series() -> None:

@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from tsimpute.imputer.checking import ChecksItself
 from tsimpute.imputer.choosing import ChoosesSampling
 from tsimpute.imputer.explaining import ExplainsCells
+from tsimpute.imputer.output import SetsOutput
 from tsimpute.imputer.pretraining import Pretrains
 from tsimpute.imputer.repeating import ImputesRepeatedly
 from tsimpute.imputer.streaming import Streams
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 
 class EDDPMImputer(
+    SetsOutput,  # before scikit-learn's own
     OneToOneFeatureMixin,  # type: ignore[misc]
     TransformerMixin,  # type: ignore[misc]
     ChoosesSampling,
@@ -503,7 +505,7 @@ class EDDPMImputer(
             return fill_by_block(self, X, method=method, sampler=sampler, variance=variance)
         panel = self._read(X)
         choice = Choice(method=method, sampler=sampler, variance=variance)
-        return panel.fill(medians(self, panel, choice))
+        return self._in_chosen_output(panel.fill(medians(self, panel, choice)))
 
     def sample(
         self,
