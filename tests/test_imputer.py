@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import re
 import signal
 import sys
 import threading
@@ -25,7 +26,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from tsimpute import EDDPMImputer
-from tsimpute.errors import DivergenceError, InputError, InputTypeError
+from tsimpute.errors import DataWarning, DivergenceError, InputError, InputTypeError
 
 TINY = {
     "window_steps": 12,
@@ -468,6 +469,45 @@ def test_progress_bar_and_plan_unless_silenced(capsys: pytest.CaptureFixture[str
     shown = capsys.readouterr().err
     assert "2 epochs" in shown and "3 of 10 diffusion steps" in shown
     assert "fit: 100%" in shown and "impute: 100%" in shown
+
+
+# ---- fill values -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", [1e20, -9.96921e36, 1.7e308])
+def test_a_fill_value_is_warned_of_and_spoils_no_answer(fitted: EDDPMImputer, value: float) -> None:
+    df = wave()
+    df.iloc[50, 1] = value
+    message = rf"column 'b' has 1 cell impossibly far .*{value:g}.*fill value.*\(NaN\)"
+    with pytest.warns(DataWarning, match=re.escape("column 'b' has 1 cell")) as seen:
+        out = fitted.transform(df)
+    assert re.search(message.replace("+", r"\+"), str(seen[0].message))
+    assert seen[0].filename == __file__
+    assert out.iloc[50, 1] == value and not out.isna().any().any()
+    assert out["b"].drop(out.index[50]).between(50, 150).all()
+    with pytest.warns(DataWarning):
+        assert not fitted.predict_quantiles(df).isnull().any()
+    with pytest.warns(DataWarning):
+        cells = fitted.explain_cells(df)
+    assert np.isfinite(cells["value"]).all()
+
+
+def test_fill_values_in_training_data_are_warned_of(recwarn: pytest.WarningsRecorder) -> None:
+    df = wave()
+    df.iloc[[20, 30], 0] = 1e20
+    with pytest.warns(DataWarning, match="X: column 'a' has 2 cells") as seen:
+        imputer = EDDPMImputer(**TINY | {"epochs": 1}).fit(df)
+    assert [warning.filename for warning in seen] == [__file__]
+    assert not imputer.transform(df).isna().any().any()
+
+
+def test_a_fill_value_in_an_exogenous_column_is_warned_of_too() -> None:
+    df = wave().assign(c=np.arange(120.0))
+    imputer = EDDPMImputer(**TINY | {"exogenous": ["c"]}).fit(df)
+    df.iloc[7, 2] = 1e30
+    with pytest.warns(DataWarning, match="column 'c' has 1 cell") as seen:
+        assert not imputer.transform(df).isna().any().any()
+    assert len(seen) == 1
 
 
 # ---- bad input ---------------------------------------------------------------------------------

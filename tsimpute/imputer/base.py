@@ -90,6 +90,7 @@ class FittedImputer(BaseEstimator):  # type: ignore[misc]
     def _read(self, X: Any) -> Panel:
         check_is_fitted(self)
         panel = self.model_.read(X)
+        self.model_.warn_of_fill_values(panel, stacklevel=5)  # for who called the public method
         if self.mode == "forecast":
             check_forecast_panel(panel, self.model_.window_steps)
         return panel

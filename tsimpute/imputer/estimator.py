@@ -22,6 +22,7 @@ from tsimpute.imputer.streaming import Streams
 from tsimpute.imputer.widths import SlimsSteps
 from tsimpute.panel.checks import check_fit_panel
 from tsimpute.panel.containers import read_panel
+from tsimpute.panel.fill_values import warn_of_fill_values
 from tsimpute.panel.side import SideColumns
 from tsimpute.settings import check_parameters, checked_quantiles
 from tsimpute.time_budget import deadline_of
@@ -356,6 +357,7 @@ class EDDPMImputer(
         check_choices(self)
         regular = self.time == "steps"
         panel = read_panel(X, regular=regular)
+        warn_of_fill_values(panel.values, panel.feature_names, panel.name)
         side = SideColumns.fit(panel, self.exogenous, self.calendar, self.time)
         holes = None
         if patterns is not None:
