@@ -7,7 +7,6 @@ import pickle
 import re
 import signal
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,8 +24,10 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
-from tsimpute import EDDPMImputer
+from tsimpute import EDDPMImputer, calibrating, heads
 from tsimpute.errors import DataWarning, DivergenceError, InputError, InputTypeError
+from tsimpute.training import variance_heads
+from tsimpute.training.loop import Trainer
 
 TINY = {
     "window_steps": 12,
@@ -278,15 +279,84 @@ def test_time_budget_ends_training() -> None:
     assert imputer.history_["phase"].iloc[-1] == "fixed"
 
 
-def test_ctrl_c_leaves_a_usable_model() -> None:
-    imputer = EDDPMImputer(**TINY | {"epochs": 100_000})
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job has none
-    try:
-        threading.Timer(2.0, signal.raise_signal, [signal.SIGINT]).start()
-        imputer.fit(wave())
-    finally:
-        signal.signal(signal.SIGINT, before)
+def press_ctrl_c_in(
+    patch: pytest.MonkeyPatch, place: object, name: str, call: int, as_signal: bool = True
+) -> None:
+    """Press Ctrl-C within the given call of a function, and let it end."""
+    original, calls = getattr(place, name), []
+
+    def pressed(*arguments: Any, **options: Any) -> Any:
+        calls.append(name)
+        if len(calls) == call:
+            if not as_signal:
+                raise KeyboardInterrupt
+            signal.raise_signal(signal.SIGINT)
+        return original(*arguments, **options)
+
+    patch.setattr(place, name, pressed)
+    patch.setattr(variance_heads, "UPDATES", 5)
+
+
+@pytest.fixture
+def hears_ctrl_c() -> Iterator[None]:
+    """A background job does not."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    assert signal.signal(signal.SIGINT, before) is signal.default_int_handler
+
+
+def test_ctrl_c_leaves_a_usable_model(hears_ctrl_c: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    press_ctrl_c_in(monkeypatch, Trainer, "step", 40)
+    imputer = EDDPMImputer(**TINY | {"epochs": 100_000}).fit(wave())
     assert imputer.step_schedule_["kept"].sum() == 3
+    assert not imputer.transform(wave()).isna().any().any()
+
+
+@pytest.mark.parametrize("as_signal", [True, False])
+def test_ctrl_c_while_the_variance_is_learned_leaves_a_usable_model(
+    hears_ctrl_c: None,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    as_signal: bool,
+) -> None:
+    press_ctrl_c_in(monkeypatch, variance_heads, "noised", 3, as_signal)
+    collected: list[int] = []
+    collect = heads.collect_cells
+
+    def count(*arguments: Any, **options: Any) -> Any:
+        found = collect(*arguments, **options)
+        collected.append(len(found.noise))
+        return found
+
+    monkeypatch.setattr(heads, "collect_cells", count)
+    options = TINY | {"variance": "crps", "calibrate": True, "verbose": 1, "epochs": 1}
+    imputer = EDDPMImputer(**options).fit(wave())
+    assert "stopped by the user" in (said := capsys.readouterr().err)
+    assert "intervals are not calibrated" in said
+    assert imputer.model_.calibration is None and "crps" in imputer.model_.heads
+    assert not imputer.transform(wave()).isna().any().any()
+    assert not imputer.predict_quantiles(wave()).isnull().any()
+    imputer.fit_variance(wave(), "crps", n_batches=3 if as_signal else 1)
+    assert collected[0] == collected[1]  # the present batch was the last
+
+
+def test_ctrl_c_while_calibrating_leaves_a_model_without_calibration(
+    hears_ctrl_c: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    press_ctrl_c_in(monkeypatch, calibrating, "cell_quantiles", 1)
+    options = TINY | {"variance": "crps", "calibrate": True, "verbose": 1, "epochs": 1}
+    imputer = EDDPMImputer(**options).fit(wave())
+    assert "intervals are not calibrated" in capsys.readouterr().err
+    assert imputer.model_.calibration is None
+    assert not imputer.predict_quantiles(wave()).isnull().any()
+
+
+def test_ctrl_c_after_pruning_leaves_a_usable_model(
+    hears_ctrl_c: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    imputer = EDDPMImputer(**TINY | {"variance": "analytic", "epochs": 1}).fit(wave())
+    press_ctrl_c_in(monkeypatch, variance_heads, "noised", 2)
+    assert imputer.prune(wave(), kept_steps=2) is imputer
     assert not imputer.transform(wave()).isna().any().any()
 
 

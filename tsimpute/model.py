@@ -148,7 +148,7 @@ class FittedModel:
         return panel if self.side is None else self.side.split(panel)
 
     def warn_of_fill_values(self, panel: Panel, stacklevel: int) -> None:
-        """Give a DataWarning of cells, in a panel as `read` makes it, far from all training data."""
+        """Give a DataWarning of cells of a panel, as `read` makes it, far from training data."""
         known = [(panel.values, panel.feature_labels, self.scaler)]
         if panel.covariates is not None and self.side is not None and self.side.places:
             names = panel.covariate_names or self.side.places

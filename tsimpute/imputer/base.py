@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -13,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from tsimpute.panel.checks import check_forecast_panel
 from tsimpute.panel.core import Panel
 from tsimpute.settings import LEARNED_VARIANCES
-from tsimpute.time_budget import NEVER, Deadline
+from tsimpute.time_budget import NEVER, OVER, Deadline
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -103,6 +105,31 @@ class FittedImputer(BaseEstimator):  # type: ignore[misc]
                 self, self.model_, panel, self.seed_, self.variance, VARIANCE_BATCHES, deadline
             )
         return self
+
+    def _finish_fit(
+        self, panel: Panel, held_out: Panel | None = None, deadline: Deadline = NEVER
+    ) -> Self:
+        """What comes after training; Ctrl-C shortens the first part and leaves out the second."""
+        from tsimpute.running import say
+
+        if not self._stopped_while_learning_variance(panel, deadline):
+            with suppress(KeyboardInterrupt):
+                return self._calibrate_own(held_out, deadline)
+        lost = "" if held_out is None else "; the intervals are not calibrated"
+        say(self, f"stopped by the user; what was learned until then is kept{lost}")
+        return self
+
+    def _stopped_while_learning_variance(self, panel: Panel, deadline: Deadline) -> bool:
+        """Learn the variance, after Ctrl-C from the batches that were seen until then."""
+        from tsimpute.running import ctrl_c_noted
+
+        try:
+            with ctrl_c_noted() as pressed:
+                self._fit_own_variance(panel, replace(deadline, called_off=pressed))
+                return pressed()
+        except KeyboardInterrupt:  # in a thread it can come as an exception: one batch then
+            self._fit_own_variance(panel, OVER)
+            return True
 
     def _held_out(self, panel: Panel, window_steps: int, seed: int) -> Panel | None:
         """What the imputer will be calibrated on, before it is trained."""

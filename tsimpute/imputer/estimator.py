@@ -342,12 +342,17 @@ class EDDPMImputer(
         Returns
         -------
         EDDPMImputer
-            Itself. Ctrl-C ends training early and leaves the best model so far.
+            Itself. Ctrl-C ends training early and leaves the best model so far. After training
+            it ends the rest: the variance is learned from what was seen until then, and the
+            intervals are not calibrated.
 
         Raises
         ------
         InputError
             If the data or a parameter cannot be used; the message names it.
+        DivergenceError
+            If the loss is not finite; where an earlier epoch had learned something, its weights
+            are kept instead, with a warning.
         """
         from tsimpute.choices import check_choices
         from tsimpute.finishing import check_rules
@@ -374,7 +379,7 @@ class EDDPMImputer(
         model, trainer = train_from_scratch(self, panel, side, holes, seed, checkpoint, trunk)
         self._adopt_trained(model, seed, trainer)
         deadline = deadline_of(self, trainer.seconds)
-        return self._fit_own_variance(panel, deadline)._calibrate_own(held_out, deadline)
+        return self._finish_fit(panel, held_out, deadline)
 
     def prune(
         self,
@@ -403,12 +408,14 @@ class EDDPMImputer(
         Returns
         -------
         EDDPMImputer
-            Itself.
+            Itself; as to Ctrl-C, see `fit`.
 
         Raises
         ------
         NotFittedError
             Before `fit`.
+        DivergenceError
+            As in `fit`.
         InputError
             If `kept_steps` is 0 or more than the model has, or the data do not fit the model.
         """
@@ -421,7 +428,7 @@ class EDDPMImputer(
             self, self.model_, panel, self.seed_, kept_steps, epochs, mask_rule, steps
         )
         self._adopt_trained(model, self.seed_, trainer)
-        return self._fit_own_variance(panel)._calibrate_own(held_out)
+        return self._finish_fit(panel, held_out)
 
     @classmethod
     def from_csdi_weights(

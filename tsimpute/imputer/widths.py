@@ -65,7 +65,7 @@ class SlimsSteps(FittedImputer):
         how = WidthTraining(epochs, time_budget_s, RANDOM_WIDTHS, learning_rate, checkpoint)
         model, trainer = train_widths(self, self.model_, panel, self.seed_, how)
         self._adopt_trained(model, self.seed_, trainer)
-        return self._fit_own_variance(panel)
+        return self._finish_fit(panel)
 
     def search_widths(
         self,
@@ -144,7 +144,7 @@ class SlimsSteps(FittedImputer):
             checkpoint=checkpoint,
         )
         self.model_, self.width_search_ = searched(self, panel, search)
-        return self._fit_own_variance(panel)
+        return self._finish_fit(panel)
 
     def use_widths(self, widths: Sequence[int], X: Any = None) -> Self:
         """Set the width of the network at each kept step by hand.
@@ -175,4 +175,4 @@ class SlimsSteps(FittedImputer):
         check_is_fitted(self)
         panel = None if X is None else self._read(X)
         self.model_ = without_readings(with_strategy(self.model_, widths))
-        return self if panel is None else self._fit_own_variance(panel)
+        return self if panel is None else self._finish_fit(panel)
