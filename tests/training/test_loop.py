@@ -251,6 +251,7 @@ def test_only_the_fixed_grid_decides_what_is_best(make_trainer, monkeypatch):
 def test_without_validation_the_last_weights_count(make_trainer, monkeypatch):
     trainer = make_trainer(kept_steps=T, epochs=3)
     _losses(trainer, monkeypatch, [float("nan")] * 3)
+    trainer.validator.targets[:] = False
     trainer.fit()
     assert _weights_are(trainer, trainer.average.weights)
 
@@ -328,7 +329,6 @@ def test_weights_that_had_learned_nothing_are_not_kept(make_trainer, monkeypatch
 def test_nothing_to_validate_on_is_no_divergence(make_trainer):
     trainer = make_trainer(kept_steps=T, epochs=1)
     trainer.validator.targets[:] = False
-    trainer.validator.has_targets = False
     trainer.fit()
     assert np.isnan(trainer.records[0].validation_loss)
 

@@ -49,12 +49,16 @@ class Validator:
         patterns = self.windows.observed_mask[torch.randperm(len(rows), generator=generator)]
         observed = self.windows.observed_mask
         self.targets = draw_targets(strategy, observed, patterns, generator)
-        self.has_targets = bool(self.targets.any())
         self.noise = torch.randn(self.windows.values.shape, generator=generator)
         self.place = torch.rand(len(rows), generator=generator)
         self.place[:] = (torch.randperm(len(rows), generator=generator) + self.place) / len(rows)
         self.anchor = anchor.to(device)
         self.device, self.batch_size = device, batch_size
+
+    @property
+    def has_targets(self) -> bool:
+        """Whether there is anything to validate on."""
+        return bool(self.targets.any())
 
     @torch.no_grad()
     def loss(self, network: nn.Module, grid: TimeGrid) -> float:
