@@ -513,6 +513,18 @@ def test_ctrl_c_ends_training_saves_the_model_and_is_status_130(folder: Path) ->
     assert not load(out, device="cpu").transform(table()).isna().any(axis=None)
 
 
+def test_ctrl_c_while_the_variance_is_learned_saves_the_model_and_is_status_130(
+    folder: Path,
+) -> None:
+    out = folder / "without_all_batches"
+    options = ["--seed=0", "--device=cpu", *SETTINGS, "--set=variance=crps"]
+    running = process("fit", folder / "data.csv", "--out", out, *options)
+    said = press_ctrl_c_at(running, b"fit variance")
+    assert running.returncode == 130
+    assert b"Traceback" not in said and f"saved {out}" in said.decode()
+    assert not load(out, device="cpu").transform(table()).isna().any(axis=None)
+
+
 def test_ctrl_c_while_imputing_writes_nothing_and_is_status_130(
     folder: Path, tmp_path: Path
 ) -> None:

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
+import re
 import signal
-import threading
+import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+from sklearn import config_context
 from sklearn.base import clone
+from sklearn.compose import ColumnTransformer
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
-from tsimpute import EDDPMImputer
-from tsimpute.errors import InputError, InputTypeError
+from tsimpute import EDDPMImputer, calibrating, heads
+from tsimpute.errors import DataWarning, DivergenceError, InputError, InputTypeError
+from tsimpute.training import variance_heads
+from tsimpute.training.loop import Trainer
 
 TINY = {
     "window_steps": 12,
@@ -271,16 +279,94 @@ def test_time_budget_ends_training() -> None:
     assert imputer.history_["phase"].iloc[-1] == "fixed"
 
 
-def test_ctrl_c_leaves_a_usable_model() -> None:
-    imputer = EDDPMImputer(**TINY | {"epochs": 100_000})
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job has none
-    try:
-        threading.Timer(2.0, signal.raise_signal, [signal.SIGINT]).start()
-        imputer.fit(wave())
-    finally:
-        signal.signal(signal.SIGINT, before)
+def press_ctrl_c_in(
+    patch: pytest.MonkeyPatch, place: object, name: str, call: int, as_signal: bool = True
+) -> None:
+    """Press Ctrl-C within the given call of a function, and let it end."""
+    original, calls = getattr(place, name), []
+
+    def pressed(*arguments: Any, **options: Any) -> Any:
+        calls.append(name)
+        if len(calls) == call:
+            if not as_signal:
+                raise KeyboardInterrupt
+            signal.raise_signal(signal.SIGINT)
+        return original(*arguments, **options)
+
+    patch.setattr(place, name, pressed)
+    patch.setattr(variance_heads, "UPDATES", 5)
+
+
+@pytest.fixture
+def hears_ctrl_c() -> Iterator[None]:
+    """A background job does not."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    assert signal.signal(signal.SIGINT, before) is signal.default_int_handler
+
+
+def test_ctrl_c_leaves_a_usable_model(hears_ctrl_c: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    press_ctrl_c_in(monkeypatch, Trainer, "step", 40)
+    imputer = EDDPMImputer(**TINY | {"epochs": 100_000}).fit(wave())
     assert imputer.step_schedule_["kept"].sum() == 3
     assert not imputer.transform(wave()).isna().any().any()
+
+
+@pytest.mark.parametrize("as_signal", [True, False])
+def test_ctrl_c_while_the_variance_is_learned_leaves_a_usable_model(
+    hears_ctrl_c: None,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    as_signal: bool,
+) -> None:
+    press_ctrl_c_in(monkeypatch, variance_heads, "noised", 3, as_signal)
+    collected: list[int] = []
+    collect = heads.collect_cells
+
+    def count(*arguments: Any, **options: Any) -> Any:
+        found = collect(*arguments, **options)
+        collected.append(len(found.noise))
+        return found
+
+    monkeypatch.setattr(heads, "collect_cells", count)
+    options = TINY | {"variance": "crps", "calibrate": True, "verbose": 1, "epochs": 1}
+    imputer = EDDPMImputer(**options).fit(wave())
+    assert "stopped by the user" in (said := capsys.readouterr().err)
+    assert "intervals are not calibrated" in said
+    assert imputer.model_.calibration is None and "crps" in imputer.model_.heads
+    assert not imputer.transform(wave()).isna().any().any()
+    assert not imputer.predict_quantiles(wave()).isnull().any()
+    imputer.fit_variance(wave(), "crps", n_batches=3 if as_signal else 1)
+    assert collected[0] == collected[1]  # the present batch was the last
+
+
+def test_ctrl_c_while_calibrating_leaves_a_model_without_calibration(
+    hears_ctrl_c: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    press_ctrl_c_in(monkeypatch, calibrating, "cell_quantiles", 1)
+    options = TINY | {"variance": "crps", "calibrate": True, "verbose": 1, "epochs": 1}
+    imputer = EDDPMImputer(**options).fit(wave())
+    assert "intervals are not calibrated" in capsys.readouterr().err
+    assert imputer.model_.calibration is None
+    assert not imputer.predict_quantiles(wave()).isnull().any()
+
+
+def test_ctrl_c_after_pruning_leaves_a_usable_model(
+    hears_ctrl_c: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    imputer = EDDPMImputer(**TINY | {"variance": "analytic", "epochs": 1}).fit(wave())
+    press_ctrl_c_in(monkeypatch, variance_heads, "noised", 2)
+    assert imputer.prune(wave(), kept_steps=2) is imputer
+    assert not imputer.transform(wave()).isna().any().any()
+
+
+@pytest.mark.parametrize("kept_steps", [3, 10])
+def test_training_that_diverges_is_an_error_that_names_the_learning_rate(kept_steps: int) -> None:
+    options = {"learning_rate": 1e4, "epochs": 4, "kept_steps": kept_steps}
+    imputer = EDDPMImputer(**TINY | options)
+    with pytest.raises(DivergenceError, match=r"epoch 1.*lower learning_rate \(now 10000\)"):
+        imputer.fit(wave())
+    assert not hasattr(imputer, "model_")
 
 
 def test_checkpoint_resumes_to_the_same_model(tmp_path: object) -> None:
@@ -339,6 +425,103 @@ def test_pipeline_set_output_and_feature_names() -> None:
     assert named.get_feature_names_out().tolist() == ["a", "b", "c"]
 
 
+@contextmanager
+def told(imputer: EDDPMImputer, how: str, kind: str) -> Iterator[EDDPMImputer]:
+    """A copy of an imputer that was told, by itself or by all of scikit-learn, what to give."""
+    own = copy.copy(imputer)
+    if how == "itself":
+        yield own.set_output(transform=kind)
+    else:
+        with config_context(transform_output=kind):
+            yield own
+
+
+@pytest.mark.parametrize("how", ["itself", "by configuration"])
+def test_set_output_never_puts_a_name_over_another_column(fitted: EDDPMImputer, how: str) -> None:
+    df = wave()
+    wanted = fitted.transform(df)
+    with told(fitted, how, "pandas") as imputer:
+        turned = imputer.transform(df[["c", "a", "b"]])
+        pd.testing.assert_frame_equal(turned, wanted[["c", "a", "b"]])
+        array = imputer.transform(df.to_numpy())
+        assert list(array.columns) == ["a", "b", "c"]
+        np.testing.assert_array_equal(array, wanted)
+    assert not hasattr(fitted, "_sklearn_output_config")
+
+
+@pytest.mark.parametrize("how", ["itself", "by configuration"])
+def test_set_output_leaves_what_is_no_table_alone(fitted: EDDPMImputer, how: str) -> None:
+    df = wave().rename_axis("time")
+    array = xr.DataArray(df.to_numpy(), dims=("time", "feature"), coords={"time": df.index})
+    for data in (df.to_numpy()[None], array, df.to_xarray(), panel({"x": 30, "y": 12})):
+        with told(fitted, how, "pandas") as imputer:
+            found = imputer.transform(data)
+        wanted = fitted.transform(data)
+        assert type(found) is type(data)
+        if isinstance(data, np.ndarray):
+            np.testing.assert_array_equal(found, wanted)
+        else:
+            assert found.equals(wanted)
+
+
+def test_labels_that_are_no_text_survive_set_output_fit_transform_and_clone() -> None:
+    df = wave().set_axis([7, 3, 5], axis=1)
+    imputer = clone(EDDPMImputer(**TINY).set_output(transform="pandas"))
+    out = imputer.fit_transform(df)
+    assert list(out.columns) == [7, 3, 5] and out.index.equals(df.index)
+    stack = np.stack([wave(40, seed=s).to_numpy() for s in range(2)])
+    assert imputer.fit_transform(stack).shape == stack.shape
+    array = imputer.fit_transform(df.to_numpy())
+    assert list(array.columns) == ["x0", "x1", "x2"]
+
+    class Own(EDDPMImputer):
+        """A subclass that changes nothing."""
+
+    assert list(Own(**TINY).set_output(transform="pandas").fit_transform(df).columns) == [7, 3, 5]
+
+
+def test_pipelines_and_column_transformers_that_give_frames_keep_names_and_values() -> None:
+    df = wave()
+    alone = EDDPMImputer(**TINY).fit(df)
+    pipeline = make_pipeline(FunctionTransformer(), EDDPMImputer(**TINY))
+    pipeline.set_output(transform="pandas").fit(df)
+    out = pipeline.transform(df[["b", "c", "a"]])
+    pd.testing.assert_frame_equal(out, alone.transform(df[["b", "c", "a"]]))
+    both = ColumnTransformer(
+        [("first", EDDPMImputer(**TINY), ["c", "a"]), ("rest", "passthrough", ["b"])],
+        verbose_feature_names_out=False,
+    ).set_output(transform="pandas")
+    out = both.fit(df).transform(df[["b", "a", "c"]])
+    assert list(out.columns) == ["c", "a", "b"] and not out[["c", "a"]].isna().any().any()
+    for name in df:
+        seen = df[name].notna()
+        assert (out.loc[seen, name] == df.loc[seen, name]).all()
+
+
+def test_set_output_to_polars_keeps_each_column_under_its_name(fitted: EDDPMImputer) -> None:
+    polars = pytest.importorskip("polars")
+    df, wanted = wave(), fitted.transform(wave())
+    with told(fitted, "itself", "polars") as imputer:
+        found = imputer.transform(df[["c", "a", "b"]])
+        array = imputer.transform(df.to_numpy())
+    assert isinstance(found, polars.DataFrame) and found.columns == ["c", "a", "b"]
+    assert array.columns == ["a", "b", "c"]
+    for name in df:
+        np.testing.assert_array_equal(found[name].to_numpy(), wanted[name])
+        np.testing.assert_array_equal(array[name].to_numpy(), wanted[name])
+
+
+def test_an_output_that_is_unknown_or_absent_is_named(
+    fitted: EDDPMImputer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(InputError, match=r"transform='frame' is unknown.*'pandas'"):
+        fitted.set_output(transform="frame")
+    assert fitted.set_output() is fitted
+    monkeypatch.setitem(sys.modules, "polars", None)
+    with told(fitted, "itself", "polars") as imputer, pytest.raises(ImportError, match="polars"):
+        imputer.transform(wave())
+
+
 def test_grid_search_over_series() -> None:
     stack = np.stack([wave(40, seed=s).to_numpy() for s in range(4)])
     search = GridSearchCV(
@@ -356,6 +539,45 @@ def test_progress_bar_and_plan_unless_silenced(capsys: pytest.CaptureFixture[str
     shown = capsys.readouterr().err
     assert "2 epochs" in shown and "3 of 10 diffusion steps" in shown
     assert "fit: 100%" in shown and "impute: 100%" in shown
+
+
+# ---- fill values -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", [1e20, -9.96921e36, 1.7e308])
+def test_a_fill_value_is_warned_of_and_spoils_no_answer(fitted: EDDPMImputer, value: float) -> None:
+    df = wave()
+    df.iloc[50, 1] = value
+    message = rf"column 'b' has 1 cell impossibly far .*{value:g}.*fill value.*\(NaN\)"
+    with pytest.warns(DataWarning, match=re.escape("column 'b' has 1 cell")) as seen:
+        out = fitted.transform(df)
+    assert re.search(message.replace("+", r"\+"), str(seen[0].message))
+    assert seen[0].filename == __file__
+    assert out.iloc[50, 1] == value and not out.isna().any().any()
+    assert out["b"].drop(out.index[50]).between(50, 150).all()
+    with pytest.warns(DataWarning):
+        assert not fitted.predict_quantiles(df).isnull().any()
+    with pytest.warns(DataWarning):
+        cells = fitted.explain_cells(df)
+    assert np.isfinite(cells["value"]).all()
+
+
+def test_fill_values_in_training_data_are_warned_of(recwarn: pytest.WarningsRecorder) -> None:
+    df = wave()
+    df.iloc[[20, 30], 0] = 1e20
+    with pytest.warns(DataWarning, match="X: column 'a' has 2 cells") as seen:
+        imputer = EDDPMImputer(**TINY | {"epochs": 1}).fit(df)
+    assert [warning.filename for warning in seen] == [__file__]
+    assert not imputer.transform(df).isna().any().any()
+
+
+def test_a_fill_value_in_an_exogenous_column_is_warned_of_too() -> None:
+    df = wave().assign(c=np.arange(120.0))
+    imputer = EDDPMImputer(**TINY | {"exogenous": ["c"]}).fit(df)
+    df.iloc[7, 2] = 1e30
+    with pytest.warns(DataWarning, match="column 'c' has 1 cell") as seen:
+        assert not imputer.transform(df).isna().any().any()
+    assert len(seen) == 1
 
 
 # ---- bad input ---------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from tsimpute.panel.checks import check_fills_window, check_learnable
 from tsimpute.panel.containers import read_panel
 from tsimpute.panel.core import Panel
 from tsimpute.panel.elapsed import Clock
+from tsimpute.panel.fill_values import warn_of_fill_values
 from tsimpute.panel.scaling import FeatureScaler
 from tsimpute.panel.side import SideColumns, scaled_series
 from tsimpute.panel.time_step import TimeStep
@@ -78,6 +79,7 @@ def read_data_sets(imputer: Reads, data: Any) -> list[DataSet]:
 
 def _read(imputer: Reads, data: Any, name: str) -> DataSet:
     panel = read_panel(data, name=name, regular=imputer.time == "steps")
+    warn_of_fill_values(panel.values, panel.feature_names, panel.name, stacklevel=5)
     side = SideColumns.fit(panel, imputer.exogenous, imputer.calendar, imputer.time)
     if side is not None:
         panel = side.split(panel)

@@ -1,4 +1,4 @@
-"""Errors that tsimpute raises at its border: what was got, what was expected, what to do."""
+"""Errors and warnings of tsimpute's border: what was got, what was expected, what to do."""
 
 from __future__ import annotations
 
@@ -31,6 +31,10 @@ class InputTypeError(TsimputeError, TypeError):
     """Data of a kind that no imputation can be made from, for example text columns."""
 
 
+class DivergenceError(TsimputeError, ArithmeticError):
+    """Training left the finite numbers; the message says when, and which parameter to lower."""
+
+
 class ModelFileError(TsimputeError, ValueError):
     """A saved model is truncated, altered, of a newer format or otherwise not to be trusted."""
 
@@ -41,3 +45,7 @@ class DatasetError(TsimputeError, FileNotFoundError):
 
 class MissingExtraError(TsimputeError, ImportError):
     """An optional dependency is needed; the message names the extra that installs it."""
+
+
+class DataWarning(UserWarning):
+    """Data that can be used but hardly mean what they say; the message names the column."""

@@ -20,6 +20,7 @@ from tsimpute.errors import InputError
 from tsimpute.evaluation.conformal import Calibration
 from tsimpute.panel.containers import read_panel
 from tsimpute.panel.core import Panel
+from tsimpute.panel.fill_values import warn_of_fill_values
 from tsimpute.panel.scaling import FeatureScaler
 from tsimpute.panel.side import NO_SIDE, SideColumns, SideShape, scaled_series
 from tsimpute.samplers.ggdm import Coefficients
@@ -145,6 +146,15 @@ class FittedModel:
         panel = read_panel(data, name=name, regular=self.regular)
         panel = panel.aligned_to(self.input_names, self.n_inputs)
         return panel if self.side is None else self.side.split(panel)
+
+    def warn_of_fill_values(self, panel: Panel, stacklevel: int) -> None:
+        """Give a DataWarning of cells of a panel, as `read` makes it, far from training data."""
+        known = [(panel.values, panel.feature_labels, self.scaler)]
+        if panel.covariates is not None and self.side is not None and self.side.places:
+            names = panel.covariate_names or self.side.places
+            known.append((panel.covariates, names, self.side.scaler))
+        for series, labels, scaler in known:
+            warn_of_fill_values(series, labels, panel.name, scaler, stacklevel)
 
     def scaled(self, panel: Panel) -> list[NDArray[np.float64]]:
         """Each series of a panel as the network wants it; see `scaled_series`."""

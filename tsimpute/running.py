@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import FrameType
 from typing import Protocol, TypeVar
 
 import torch
@@ -59,6 +62,31 @@ def run_to_end(
             return
     if checkpoint is not None:
         Path(checkpoint).unlink(missing_ok=True)
+
+
+@contextmanager
+def ctrl_c_noted() -> Iterator[Callable[[], bool]]:
+    """Within it Ctrl-C interrupts nothing; what is given says whether it was pressed.
+
+    Only the main thread hears Ctrl-C; elsewhere nothing is changed.
+    """
+    pressed = threading.Event()
+    before = signal.getsignal(signal.SIGINT)
+
+    def note(number: int, frame: FrameType | None) -> None:
+        pressed.set()
+        if callable(before):
+            with suppress(KeyboardInterrupt):
+                before(number, frame)  # whoever listens still hears of it
+
+    if not callable(before) or threading.current_thread() is not threading.main_thread():
+        yield pressed.is_set
+        return
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield pressed.is_set
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def say(imputer: Talks, message: str) -> None:

@@ -181,6 +181,7 @@ def read_row(row: Any, model: FittedModel) -> NewRow:
             f"Series, a dict, a DataFrame of one row or a 1-d array"
         )
     panel = model.read(table, name="row")
+    model.warn_of_fill_values(panel, stacklevel=5)
     series = None
     if isinstance(row, pd.DataFrame) and isinstance(row.index, pd.MultiIndex):
         series, time = row.index[0]

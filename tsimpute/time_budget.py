@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -21,11 +22,19 @@ class Spending(Protocol):
     calibrate: bool
 
 
+def _never() -> bool:
+    return False
+
+
 @dataclass(frozen=True)
 class Deadline:
-    """A moment on the clock of `time.monotonic`; infinity: never."""
+    """A moment on the clock of `time.monotonic`; infinity: never.
+
+    Once `called_off` says True it is over before its time.
+    """
 
     at_s: float = math.inf
+    called_off: Callable[[], bool] = _never
 
     @property
     def is_set(self) -> bool:
@@ -39,10 +48,11 @@ class Deadline:
 
     def is_over(self) -> bool:
         """Whether the time is up."""
-        return self.left_s <= 0
+        return self.left_s <= 0 or self.called_off()
 
 
 NEVER = Deadline()
+OVER = Deadline(-math.inf)
 
 
 def training_seconds(imputer: Spending) -> float | None:

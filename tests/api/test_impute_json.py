@@ -177,3 +177,14 @@ def test_an_unknown_model_or_version_is_404(server: Server) -> None:
 @pytest.mark.parametrize("tail", [1, 11, 12, 13, 25])
 def test_any_length_is_answered_row_for_row(server: Server, tail: int) -> None:
     assert numbers(server.impute(body(series(tail, seed=tail), n_samples=2))).shape[1] == tail
+
+
+def test_a_fill_value_among_the_readings_does_not_spoil_the_answer(server: Server) -> None:
+    """In the library it is warned of; a warning in this server would be an error."""
+    frame = series(30)
+    frame.iloc[12, 0] = 1e12
+    response = server.impute(body(frame, n_samples=4))
+    assert response.status_code == 200, response.text
+    median = np.array(response.json()["median"], dtype=float)
+    assert np.isfinite(median).all() and median[12, 0] == 1e12
+    assert np.abs(np.delete(median[:, 0], 12)).max() < 100

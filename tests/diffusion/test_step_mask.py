@@ -241,3 +241,9 @@ def test_a_small_gain_does_not_overrule_the_probabilities():
 def test_a_mask_with_every_step_cannot_be_exchanged():
     full = np.ones(4, dtype=bool)
     assert np.array_equal(exchange_steps(full, lambda masks: masks.sum(axis=1) * 1.0), full)
+
+
+@pytest.mark.parametrize("worst", [np.nan, np.inf])
+def test_exchanges_end_where_costs_are_no_numbers(worst):
+    start = np.array([True, False, True, False, False])
+    assert np.array_equal(exchange_steps(start, lambda masks: np.full(len(masks), worst)), start)

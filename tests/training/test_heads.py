@@ -18,7 +18,7 @@ from tsimpute.denoiser.config import DenoiserConfig
 from tsimpute.denoiser.context import NO_CONTEXT
 from tsimpute.denoiser.csdi import CSDIDenoiser
 from tsimpute.diffusion.schedule import make_schedule
-from tsimpute.errors import InputError
+from tsimpute.errors import DivergenceError, InputError
 from tsimpute.training import variance_heads
 from tsimpute.training.batches import WindowSource
 from tsimpute.training.derivative_head import fit_derivative_head
@@ -226,6 +226,16 @@ def test_noised_examples_are_at_the_level_they_name(independent_cells):
     expected = level.sqrt() * example.away + (1 - level).sqrt() * state.noise
     torch.testing.assert_close(state.x, expected)
     assert torch.equal(state.step, torch.from_numpy(GRID.index)[state.place].float())
+
+
+def test_heads_are_not_learned_from_numbers_that_are_none(independent_cells):
+    cells = collect_cells(ExactNetwork(), GRID, independent_cells, 2)
+    spoiled = replace(cells, trunk=torch.full_like(cells.trunk, torch.nan))
+    with pytest.raises(DivergenceError, match="the loss is nan"):
+        fit_variance_head("crps", spoiled, seed=0)
+    weight = torch.zeros(1, requires_grad=True)
+    with pytest.raises(DivergenceError, match="in iteration 1: the loss is nan"):
+        minimise(lambda _: (weight * torch.nan).sum(), [weight], independent_cells.draw(), 5, 1e-3)
 
 
 def test_the_pinball_loss_of_one_level_is_the_tilted_error():

@@ -8,6 +8,7 @@ import torch
 
 from tsimpute.denoiser.anchor import linear_between
 from tsimpute.diffusion.budget import kept_steps_at
+from tsimpute.errors import DivergenceError
 from tsimpute.training.ema import copy_weights
 from tsimpute.training.loop import Trainer
 from tsimpute.training.search import StepSearch
@@ -250,6 +251,7 @@ def test_only_the_fixed_grid_decides_what_is_best(make_trainer, monkeypatch):
 def test_without_validation_the_last_weights_count(make_trainer, monkeypatch):
     trainer = make_trainer(kept_steps=T, epochs=3)
     _losses(trainer, monkeypatch, [float("nan")] * 3)
+    trainer.validator.targets[:] = False
     trainer.fit()
     assert _weights_are(trainer, trainer.average.weights)
 
@@ -289,3 +291,55 @@ def test_a_run_that_is_interrupted_is_still_of_use(make_trainer, rule, at_step):
     assert len(trainer.fixed_grid) == 3
     expected = trainer.best[1] if trainer.best else trainer.average.weights
     assert _weights_are(trainer, expected)
+
+
+# ------------------------------------------------------------------------------------- divergence
+
+
+@both
+@pytest.mark.parametrize("kept_steps", [3, T])
+def test_a_run_that_leaves_the_finite_numbers_is_an_error(make_trainer, rule, kept_steps):
+    trainer = make_trainer(mask_rule=rule, kept_steps=kept_steps, learning_rate=1e12)
+    with pytest.raises(DivergenceError, match=r"in epoch 1: the loss is (nan|inf); lower learning"):
+        trainer.fit()
+    assert trainer.records == []
+
+
+def test_what_was_learned_before_a_run_diverged_is_kept_with_a_warning(make_trainer, monkeypatch):
+    trainer = make_trainer(kept_steps=T)
+    _losses(trainer, monkeypatch, [0.9, 0.5, float("nan")])
+    best = {}
+
+    def note(running: Trainer) -> None:
+        best.update({name: weight.clone() for name, weight in running.best[1].items()})
+
+    with pytest.warns(UserWarning, match="in epoch 3: the loss is nan.*weights of the best epoch"):
+        trainer.fit(on_epoch=note)
+    assert len(trainer.records) == 2 and not trainer.network.training
+    assert _weights_are(trainer, best)
+
+
+def test_weights_that_had_learned_nothing_are_not_kept(make_trainer, monkeypatch):
+    trainer = make_trainer(kept_steps=T)
+    _losses(trainer, monkeypatch, [1.1, float("inf")])
+    with pytest.raises(DivergenceError, match="in epoch 2: the loss is inf"):
+        trainer.fit()
+
+
+def test_nothing_to_validate_on_is_no_divergence(make_trainer):
+    trainer = make_trainer(kept_steps=T, epochs=1)
+    trainer.validator.targets[:] = False
+    trainer.fit()
+    assert np.isnan(trainer.records[0].validation_loss)
+
+
+def test_an_error_within_an_epoch_is_raised_as_it_is(make_trainer):
+    """What is not Ctrl-C leaves no half-made network behind that would look like a result."""
+    trainer = make_trainer()
+
+    def fail(_: Trainer) -> None:
+        raise MemoryError
+
+    with pytest.raises(MemoryError):
+        trainer.fit(on_step=fail)
+    assert trainer.fixed_grid is None

@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from tsimpute.denoiser.config import DenoiserConfig
 from tsimpute.denoiser.csdi import CSDIDenoiser
 from tsimpute.diffusion.schedule import make_schedule
-from tsimpute.errors import ModelFileError
+from tsimpute.errors import DivergenceError, ModelFileError
 from tsimpute.panel.side import SideShape
 from tsimpute.training.batches import Windows, WindowSource
 from tsimpute.training.cell_masks import MASK_KINDS, Masking
@@ -233,6 +233,12 @@ def test_ctrl_c_keeps_the_averaged_weights():
     assert run.n_iterations == 3
     for name, parameter in run.network.named_parameters():
         assert torch.equal(parameter, run.average.weights[name])
+
+
+def test_a_run_that_leaves_the_finite_numbers_is_an_error():
+    run = make_run(epochs=20, learning_rate=1e12)
+    with pytest.raises(DivergenceError, match=r"the loss is (nan|inf); lower learning_rate \(now"):
+        run.fit()
 
 
 def test_the_bar_tells_of_every_epoch(capsys):

@@ -157,7 +157,7 @@ def exchange_steps(
         swapped[rows, np.tile(dropped, len(kept))] = True
         costs = price(swapped)
         cheapest = int(np.argmin(costs))
-        if costs[cheapest] >= best_cost - least_gain:
+        if not costs[cheapest] < best_cost - least_gain:  # also where a cost is NaN
             break
         best, best_cost = swapped[cheapest], float(costs[cheapest])
     return best

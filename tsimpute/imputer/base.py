@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -14,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 from tsimpute.panel.checks import check_forecast_panel
 from tsimpute.panel.core import Panel
 from tsimpute.settings import LEARNED_VARIANCES
-from tsimpute.time_budget import NEVER, Deadline
+from tsimpute.time_budget import NEVER, OVER, Deadline
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -93,6 +95,7 @@ class FittedImputer(BaseEstimator):  # type: ignore[misc]
     def _read(self, X: Any) -> Panel:
         check_is_fitted(self)
         panel = self.model_.read(X)
+        self.model_.warn_of_fill_values(panel, stacklevel=5)  # for who called the public method
         if self.mode == "forecast":
             check_forecast_panel(panel, self.model_.window_steps)
         return panel
@@ -117,6 +120,31 @@ class FittedImputer(BaseEstimator):  # type: ignore[misc]
             how = (self.variance, VARIANCE_BATCHES, deadline)
             self.model_ = with_variance(self, self.model_, data, *how)
         return self
+
+    def _finish_fit(
+        self, data: TrainingData, held_out: Panel | None = None, deadline: Deadline = NEVER
+    ) -> Self:
+        """What comes after training; Ctrl-C shortens the first part and leaves out the second."""
+        from tsimpute.running import say
+
+        if not self._stopped_while_learning_variance(data, deadline):
+            with suppress(KeyboardInterrupt):
+                return self._calibrate_own(held_out, deadline)
+        lost = "" if held_out is None else "; the intervals are not calibrated"
+        say(self, f"stopped by the user; what was learned until then is kept{lost}")
+        return self
+
+    def _stopped_while_learning_variance(self, data: TrainingData, deadline: Deadline) -> bool:
+        """Learn the variance, after Ctrl-C from the batches that were seen until then."""
+        from tsimpute.running import ctrl_c_noted
+
+        try:
+            with ctrl_c_noted() as pressed:
+                self._fit_own_variance(data, replace(deadline, called_off=pressed))
+                return pressed()
+        except KeyboardInterrupt:  # in a thread it can come as an exception: one batch then
+            self._fit_own_variance(data, OVER)
+            return True
 
     def _held_out(self, panel: Panel, window_steps: int, seed: int) -> Panel | None:
         """What the imputer will be calibrated on, before it is trained."""

@@ -15,12 +15,14 @@ from sklearn.utils.validation import check_is_fitted
 from tsimpute.imputer.checking import ChecksItself
 from tsimpute.imputer.choosing import ChoosesSampling
 from tsimpute.imputer.explaining import ExplainsCells
+from tsimpute.imputer.output import SetsOutput
 from tsimpute.imputer.pretraining import Pretrains
 from tsimpute.imputer.repeating import ImputesRepeatedly
 from tsimpute.imputer.streaming import Streams
 from tsimpute.imputer.widths import SlimsSteps
 from tsimpute.panel.checks import check_fit_panel
 from tsimpute.panel.containers import read_panel
+from tsimpute.panel.fill_values import warn_of_fill_values
 from tsimpute.panel.side import SideColumns
 from tsimpute.settings import check_parameters, checked_quantiles
 from tsimpute.time_budget import deadline_of
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 
 
 class EDDPMImputer(
+    SetsOutput,  # before scikit-learn's own
     OneToOneFeatureMixin,  # type: ignore[misc]
     TransformerMixin,  # type: ignore[misc]
     ChoosesSampling,
@@ -343,12 +346,17 @@ class EDDPMImputer(
         Returns
         -------
         EDDPMImputer
-            Itself. Ctrl-C ends training early and leaves the best model so far.
+            Itself. Ctrl-C ends training early and leaves the best model so far. After training
+            it ends the rest: the variance is learned from what was seen until then, and the
+            intervals are not calibrated.
 
         Raises
         ------
         InputError
             If the data or a parameter cannot be used; the message names it.
+        DivergenceError
+            If the loss is not finite; where an earlier epoch had learned something, its weights
+            are kept instead, with a warning.
         """
         from tsimpute.choices import check_choices
         from tsimpute.finishing import check_rules
@@ -359,6 +367,7 @@ class EDDPMImputer(
         check_choices(self)
         regular = self.time == "steps"
         panel = read_panel(X, regular=regular)
+        warn_of_fill_values(panel.values, panel.feature_names, panel.name)
         side = SideColumns.fit(panel, self.exogenous, self.calendar, self.time)
         holes = read_patterns(patterns, panel.feature_names, panel.n_features, side, regular)
         panel = panel if side is None else side.split(panel)
@@ -371,7 +380,7 @@ class EDDPMImputer(
         model, trainer = train_from_scratch(self, data, side, checkpoint, trunk)
         self._adopt_trained(model, seed, trainer)
         deadline = deadline_of(self, trainer.seconds)
-        return self._fit_own_variance(data, deadline)._calibrate_own(held_out, deadline)
+        return self._finish_fit(data, held_out, deadline)
 
     def prune(
         self,
@@ -403,12 +412,14 @@ class EDDPMImputer(
         Returns
         -------
         EDDPMImputer
-            Itself.
+            Itself; as to Ctrl-C, see `fit`.
 
         Raises
         ------
         NotFittedError
             Before `fit`.
+        DivergenceError
+            As in `fit`.
         InputError
             If `kept_steps` is 0 or more than the model has, the data do not fit the model, no
             cell of them would be hidden, or `calibrate` would need what pruning loses: what "ggdm"
@@ -424,7 +435,7 @@ class EDDPMImputer(
         how = Pruning(kept_steps, epochs, mask_rule, steps)
         model, trainer = fine_tune(self, self.model_, data, how)
         self._adopt_trained(model, self.seed_, trainer)
-        return self._fit_own_variance(data)._calibrate_own(held_out)
+        return self._finish_fit(data, held_out)
 
     @classmethod
     def from_csdi_weights(
@@ -511,7 +522,7 @@ class EDDPMImputer(
             return fill_by_block(self, X, method=method, sampler=sampler, variance=variance)
         panel = self._read(X)
         choice = Choice(method=method, sampler=sampler, variance=variance)
-        return panel.fill(medians(self, panel, choice))
+        return self._in_chosen_output(panel.fill(medians(self, panel, choice)))
 
     def sample(
         self,

@@ -230,12 +230,10 @@ class SlimsSteps(FittedImputer):
         self, data: TrainingData | None, held_out: Panel | None, old: FittedModel
     ) -> Self:
         """Variance and calibration at the new widths; a warning where a calibration is lost."""
-        if data is not None:
-            self._fit_own_variance(data)
         if held_out is None and old.calibration is not None:
             warnings.warn(
                 "quantiles are no longer calibrated: their calibration was that of the network's "
                 "widths before; call fit_calibration(X)",
                 stacklevel=3,
             )
-        return self._calibrate_own(held_out)
+        return self if data is None else self._finish_fit(data, held_out)

@@ -17,6 +17,8 @@ from tsimpute.panel.core import Panel
 from tsimpute.panel.elapsed import Clock
 from tsimpute.panel.scaling import FeatureScaler
 
+WIDEST = 1e4  # standard deviations: further than any reading, near enough for float32
+
 
 class SideShape(NamedTuple):
     """What the last columns of a scaled series are, where not all are features.
@@ -147,7 +149,7 @@ class SideColumns:
     def columns(self, panel: Panel) -> list[FloatArray]:
         """Side columns (n_times_i, C [+ 1]) of every series of a panel that was split."""
         assert panel.covariates is not None
-        parts = [[self.scaler.transform(own)] for own in panel.covariates]
+        parts = [[shown(self.scaler, own)] for own in panel.covariates]
         for part, times in zip(parts, panel.times, strict=True):
             part.append(calendar_columns(times, self.calendar, self.zone, panel.name))
         if self.clock is not None:
@@ -191,6 +193,8 @@ def scaled_series(
 ) -> list[FloatArray]:
     """Each series as the network wants it: scaled features, NaN where missing, then side columns.
 
+    Nothing is beyond `WIDEST`.
+
     Parameters
     ----------
     panel : Panel
@@ -203,10 +207,16 @@ def scaled_series(
     -------
     list of ndarray of float64, each of shape (n_times_i, K + C [+ 1])
     """
-    series = [scaler.transform(values) for values in panel.values]
+    series = [shown(scaler, values) for values in panel.values]
     if side is None:
         return series
     return [np.hstack(parts) for parts in zip(series, side.columns(panel), strict=True)]
+
+
+def shown(scaler: FeatureScaler, values: FloatArray) -> FloatArray:
+    """Scaled values, none so large that a network of float32 would overflow; NaN stays NaN."""
+    with np.errstate(over="ignore"):
+        return np.clip(scaler.transform(values), -WIDEST, WIDEST)
 
 
 def find_columns(panel: Panel, exogenous: Sequence[Hashable]) -> tuple[int, ...]:

@@ -16,6 +16,7 @@ from tsimpute.diffusion.losses import noise_to_level
 from tsimpute.diffusion.schedule import TimeGrid
 from tsimpute.errors import InputError
 from tsimpute.training.batches import WindowSource
+from tsimpute.training.divergence import ON_A_FIXED_RATE, check_loss
 from tsimpute.training.hiding import check_hides, hide
 
 
@@ -163,6 +164,7 @@ def minimise(
             optimiser.step()
             schedule.step()
             losses.append(float(value.detach()))
+            check_loss(losses[-1], f"iteration {len(losses)}", ON_A_FIXED_RATE)
             if on_step is not None:
                 on_step(losses[-1])
     except KeyboardInterrupt:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -17,8 +18,10 @@ from tsimpute.denoiser.csdi import CSDIDenoiser
 from tsimpute.diffusion.budget import kept_steps_at
 from tsimpute.diffusion.losses import noise_to_level, squared_error_per_series
 from tsimpute.diffusion.schedule import TimeGrid
+from tsimpute.errors import DivergenceError
 from tsimpute.training.batches import Windows, WindowSource
 from tsimpute.training.config import TrainingConfig, learning_rate_at
+from tsimpute.training.divergence import KNOWS_NOTHING, check_loss, lower
 from tsimpute.training.ema import WeightAverage, load_weights
 from tsimpute.training.hiding import hide
 from tsimpute.training.history import EpochRecord
@@ -96,15 +99,26 @@ class Trainer:
     # ---- fit -------------------------------------------------------------------------------
 
     def fit(self, on_epoch: Report | None = None, on_step: Report | None = None) -> None:
-        """Run to the end, or until Ctrl-C; then the best averaged weights are in the network."""
+        """Run to the end, or until Ctrl-C; then the best averaged weights are in the network.
+
+        A loss that is not finite ends it too, with a DivergenceError, or, where an epoch on the
+        kept steps had learned something, with its weights and a warning.
+        """
         self._clock = time.monotonic()
         try:
             while not self.finished:
                 self.run_epoch(on_step)
                 if on_epoch is not None:
                     on_epoch(self)
-        finally:
+        except KeyboardInterrupt:
             self.finish()
+            raise
+        except DivergenceError as error:
+            if self.best is None or not self.best[0] < KNOWS_NOTHING:
+                raise
+            kept = "the weights of the best epoch before that are kept"
+            warnings.warn(f"{error}; {kept}", stacklevel=6)  # for who called fit
+        self.finish()
 
     @property
     def progress(self) -> float:
@@ -158,6 +172,8 @@ class Trainer:
         with self.average.applied_to(self.network):
             levels = grid or self.search.schedule.full()
             loss = float(np.mean([self.validator.loss(network, levels) for network in judged]))
+        if self.validator.has_targets:  # else it is NaN
+            self._check_loss(loss)
         before_s = self.seconds
         self._tick()
         self._validation_s = self.seconds - before_s
@@ -178,6 +194,9 @@ class Trainer:
             )
         )
         self._epoch_share = 0.0
+
+    def _check_loss(self, loss: float) -> None:
+        check_loss(loss, f"epoch {len(self.records) + 1}", lower(self.config.learning_rate))
 
     def _keep_if_best(self, loss: float) -> None:
         if self.best is None or not loss >= self.best[0]:
@@ -209,8 +228,11 @@ class Trainer:
         noised = self._noised(batch, targets, grid, place)
         error, n_cells = self._backward(noised)
         self._update()
-        self._learn_mask(error.detach().cpu(), n_cells.cpu())
-        return float(error.detach().sum()), int(n_cells.sum())
+        error, n_cells = error.detach().cpu(), n_cells.cpu()
+        total = float(error.sum())
+        self._check_loss(total)
+        self._learn_mask(error, n_cells)
+        return total, int(n_cells.sum())
 
     def _settle_steps(self) -> None:
         if self.fixed_grid is None and self.progress >= self.config.search_end:
@@ -272,5 +294,6 @@ class Trainer:
     def _measure_levels(self) -> None:
         with self.average.applied_to(self.network):
             sample = self.validator.level_errors(self.network, self.search.schedule.full())
+        self._check_loss(float(sample.error.sum()))
         self.network.train()
         self.search.measured(*sample)

@@ -24,6 +24,7 @@ from tsimpute.diffusion.schedule import TimeGrid
 from tsimpute.training.batches import Windows, WindowSource
 from tsimpute.training.cell_masks import Masking, draw_visible
 from tsimpute.training.config import TrainingConfig, learning_rate_at
+from tsimpute.training.divergence import check_loss, lower
 from tsimpute.training.ema import WeightAverage, load_weights
 from tsimpute.training.history import PretrainingRecord
 from tsimpute.training.setup import MAX_ANCHOR_WINDOWS
@@ -104,16 +105,27 @@ class Pretrainer:
     # ---- fit -------------------------------------------------------------------------------
 
     def fit(self, on_epoch: Report | None = None, on_step: Report | None = None) -> None:
-        """Run to the end, or until Ctrl-C; then the averaged weights are in the network."""
+        """Run to the end, or until Ctrl-C; then the averaged weights are in the network.
+
+        Raises
+        ------
+        DivergenceError
+            If a loss is not finite.
+        """
         self._clock = time.monotonic()
         try:
             while self.progress < 1:
                 self.run_epoch(on_step)
                 if on_epoch is not None:
                     on_epoch(self)
-        finally:
-            load_weights(self.network, self.average.weights)
-            self.network.eval()
+        except KeyboardInterrupt:
+            self._finish()
+            raise
+        self._finish()
+
+    def _finish(self) -> None:
+        load_weights(self.network, self.average.weights)
+        self.network.eval()
 
     @property
     def progress(self) -> float:
@@ -129,7 +141,7 @@ class Pretrainer:
         for share, data, batch in self._batches():
             self._epoch_share = share
             drawn = self.draw(batch)
-            error += self.step(data, batch, drawn)
+            error += self._checked(self.step(data, batch, drawn))
             counts += [int(m.sum()) for m in (drawn.targets, drawn.visible, batch.observed_mask)]
             self._tick()
             if on_step is not None:
@@ -147,6 +159,10 @@ class Pretrainer:
             )
         )
         self._epoch_share = 0.0
+
+    def _checked(self, error: float) -> float:
+        check_loss(error, f"epoch {len(self.records) + 1}", lower(self.config.learning_rate))
+        return error
 
     def _batches(self) -> Iterator[tuple[float, PretrainingSet, Windows]]:
         """Batches of one data set each, in random order, and the share of the epoch before it."""

@@ -60,6 +60,11 @@ class Validator:
         self.anchor = anchor.to(device)
         self.device, self.batch_size = device, batch_size
 
+    @property
+    def has_targets(self) -> bool:
+        """Whether there is anything to validate on."""
+        return bool(self.targets.any())
+
     @torch.no_grad()
     def loss(self, network: nn.Module, grid: TimeGrid) -> float:
         """Mean squared error over target cells; NaN where there is no target cell."""

@@ -21,6 +21,7 @@ from tsimpute.denoiser.heads import OutputHead
 from tsimpute.denoiser.slimmable import padded_trunk
 from tsimpute.denoiser.step_widths import StepWidths, step_networks
 from tsimpute.diffusion.schedule import TimeGrid
+from tsimpute.training.divergence import ON_A_FIXED_RATE, check_loss
 from tsimpute.training.examples import (
     Example,
     ExampleSource,
@@ -217,6 +218,7 @@ def fit_head(
         value.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         schedule.step()
+    check_loss(float(value.detach()), f"update {UPDATES} of the head", ON_A_FIXED_RATE)
     return head.eval().requires_grad_(False)
 
 
