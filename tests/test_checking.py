@@ -140,6 +140,32 @@ def test_another_way_to_sample_is_refused_unless_it_is_wanted_uncalibrated(own):
     assert np.isfinite(own.predict_quantiles(df)).all()
 
 
+def test_another_way_to_sample_can_be_tested_and_explained_uncalibrated(own):
+    df = _table(60)
+    calibrated = own.score(df)
+    own.set_params(sampler="ddim")
+    asks = {
+        "evaluate": {"methods": ["linear"]},
+        "calibration_report": {},
+        "explain_cells": {},
+    }
+    for name, options in asks.items():
+        with pytest.raises(InputError, match=r"or pass calibrated=False"):
+            getattr(own, name)(df, **options)
+    plain = EDDPMImputer(**own.get_params())
+    plain._adopt(replace(own.model_, calibration=None), own.seed_)
+    for name, options in asks.items():
+        found = getattr(own, name)(df, **options, calibrated=False)
+        wanted = getattr(plain, name)(df, **options)
+        found, wanted = (getattr(one, "overall", one) for one in (found, wanted))
+        columns = [column for column in wanted if column != "model_id"]
+        pd.testing.assert_frame_equal(found[columns], wanted[columns])
+    assert own.score(df) == plain.score(df)
+    assert plain.set_params(sampler="ddpm").score(df) != calibrated
+    explained = own.explain_cells(df, sampler="ddpm")  # named in the call, as it was calibrated
+    assert explained["width_90"].notna().all()
+
+
 def test_a_calibration_goes_when_what_it_was_learned_with_changes(own):
     df, kept = _table(120), own.model_.calibration
     assert own.respace("uniform", 2).model_.calibration is None

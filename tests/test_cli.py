@@ -259,6 +259,14 @@ def test_a_calibrated_model_is_named_so_and_can_be_asked_for_plain_quantiles(
         found = read_csv(run("impute", *arguments)[1].encode())
         wanted = imputer.predict_quantiles(table(), [0.05], calibrated=calibrated)
         np.testing.assert_array_equal(found["x_q05"], wanted.sel(feature="x").to_numpy()[0])
+    asked = [tmp_path / "model", folder / "data.csv", "--pattern=point", "--methods=linear", "-q"]
+    wanted = [
+        imputer.evaluate(table(), "point", methods=["linear"], calibrated=calibrated).text
+        for calibrated in (True, False)
+    ]
+    assert wanted[0] != wanted[1]
+    assert run("evaluate", *asked)[1].startswith(wanted[0])
+    assert run("evaluate", *asked, "--uncalibrated")[1].startswith(wanted[1])
 
 
 # ---------------------------------------------------------------------------- inspect, plot, serve

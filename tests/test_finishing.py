@@ -13,9 +13,17 @@ import xarray as xr
 from sklearn.exceptions import NotFittedError
 
 from tsimpute import EDDPMImputer, load, pool
+from tsimpute.answers import cell_quantiles
 from tsimpute.batching import Question, quantiles_together
+from tsimpute.calibrating import Hiding
+from tsimpute.choices import Choice
 from tsimpute.errors import InputError
 from tsimpute.evaluation.metrics import CRPS_LEVELS, quantile_crps_from_quantiles
+from tsimpute.finishing import Finish
+from tsimpute.hidden_answers import answered_quantiles
+from tsimpute.inference import sample_windows
+from tsimpute.panel.containers import read_panel
+from tsimpute.panel.gaps import gap_lengths
 
 TINY: dict[str, Any] = {
     "window_steps": 12,
@@ -403,3 +411,110 @@ def test_pooling_over_completed_data_sets(plain: EDDPMImputer) -> None:
 def test_a_number_of_data_sets_that_is_none_is_named(plain: EDDPMImputer, m: Any) -> None:
     with pytest.raises(InputError, match="m="):
         plain.multiple_impute(ward(), m=m)
+
+
+# ---- what is tested, and what is sampled -------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("mode", ["offline", "online", "forecast"])
+def test_an_exam_scores_what_the_user_would_get(
+    plain: EDDPMImputer, method: str, mode: str
+) -> None:
+    imputer = with_rules(plain, **RULES, method=method, mode=mode, max_gap=3)
+    exam = Hiding(0, "mixed").exam(imputer, read_panel(ward()), 5)
+    (found,) = answered_quantiles(imputer, exam, LEVELS, [True])
+    (hidden,), (shown,) = exam.target_masks, exam.given_panel.values
+    given = ward().where(~np.isnan(shown))
+    wanted = imputer.predict_quantiles(given, LEVELS).values
+    assert not np.isnan(wanted[:, hidden]).any()  # what is refused is not asked for
+    scaled = imputer.model_.scaler.transform(wanted)[:, hidden]
+    np.testing.assert_allclose(found, scaled, rtol=1e-5, atol=1e-6)
+    free = cell_quantiles(imputer, exam.given, exam.target_masks, Choice(), LEVELS)
+    assert not np.allclose(found, free, atol=0.01)
+
+
+def test_bounds_that_force_the_truth_leave_no_error(plain: EDDPMImputer) -> None:
+    df = ward()
+    df["gcs"] = df["gcs"].where(df["gcs"].isna(), 7.0)
+    imputer = with_rules(plain, bounds={"gcs": (7, 7)})
+    scores = imputer.evaluate(df, "point", methods=["last value"]).by_feature["CRPS"]
+    assert scores["gcs", "tsimpute"] == 0 < scores["sys", "tsimpute"]
+    report = imputer.calibration_report(df, levels=[0.5]).set_index(["by", "group"])
+    gcs = report.loc[("feature", "gcs")]
+    assert gcs["coverage"] == 1 and gcs["width"] == 0
+
+
+def test_hidden_cells_that_are_refused_are_left_out_and_counted(plain: EDDPMImputer) -> None:
+    imputer, df = with_rules(plain, max_gap=3), ward()
+    everything = Hiding(imputer.seed_, "mixed", max_windows=64).exam(plain, read_panel(df), 6)
+    long = gap_lengths(~np.isnan(everything.given[0]))[everything.target_masks[0]] > 3
+    found = imputer.evaluate(df, "mixed", methods=["last value"])
+    n = int((~long).sum())
+    assert 0 < n < long.size and (found.overall["n"] == n).all()
+    assert found.notes["refused"].startswith(f"{long.sum()} of {long.size} hidden cells are left")
+    assert found.notes["refused"] in found.text
+    report = imputer.calibration_report(df, pattern="mixed")
+    assert report.attrs["n_refused"] > 0 == plain.calibration_report(df).attrs["n_refused"]
+    assert "4 to 8" not in set(report.query("by == 'gap length'")["group"])
+    counts = [
+        with_rules(one, calibrate=True).fit_calibration(df, pattern="mixed").model_.calibration
+        for one in (plain, imputer)
+    ]
+    assert counts[1].n_cells.sum() < counts[0].n_cells.sum()
+    imputer.set_params(max_gap=1)
+    df.iloc[::2] = np.nan  # what is hidden beside that is a gap of two rows at least
+    for ask in (imputer.evaluate, imputer.calibration_report, imputer.fit_calibration):
+        with pytest.raises(InputError, match=r"max_gap=1 and min_observed=None refuse all"):
+            ask(df, pattern="mixed")
+
+
+@pytest.fixture
+def windows(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many windows are sampled at once, each time that any are."""
+    counted: list[int] = []
+
+    def counting(model: Any, series: Any, places: Any, *rest: Any) -> Any:
+        counted.append(len(places))
+        return sample_windows(model, series, places, *rest)
+
+    monkeypatch.setattr("tsimpute.inference.sample_windows", counting)
+    monkeypatch.setattr("tsimpute.batching.sample_windows", counting)
+    return counted
+
+
+def test_holes_that_are_refused_are_not_sampled(
+    plain: EDDPMImputer, windows: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    imputer = with_rules(plain, max_gap=2, **RULES)
+    df = ward(300, 3).interpolate().bfill()
+    df.iloc[20:280, 0] = df.iloc[290, 1] = np.nan
+    asks = (
+        lambda: imputer.transform(df).to_numpy(),
+        lambda: imputer.sample(df, 3).values,
+        lambda: imputer.predict_quantiles(df, LEVELS).values,
+        lambda: imputer.explain_cells(df)["width_90"].to_numpy(),
+        lambda: np.stack(quantiles_together(imputer, [Question(df, LEVELS)])[0]),
+    )
+    found = [ask() for ask in asks]
+    assert windows == [2] * 5
+    everything = property(lambda self: [~seen for seen in self.panel.observed_masks])
+    monkeypatch.setattr(Finish, "fillable", everything)
+    for ask, few in zip(asks, found, strict=True):
+        np.testing.assert_array_equal(ask(), few)
+    assert min(windows[5:]) > 40
+
+
+def test_a_table_of_refused_holes_alone_needs_no_network(
+    plain: EDDPMImputer, windows: list[int]
+) -> None:
+    imputer = with_rules(plain, max_gap=2)
+    df = ward(30, 3).interpolate().bfill()
+    df.iloc[5:15, 0] = np.nan
+    pd.testing.assert_frame_equal(imputer.transform(df), df)
+    for method in METHODS:
+        alone = imputer.predict_quantiles(df, [0.5], method=method).values[0]
+        together = quantiles_together(imputer, [Question(df, [0.5])], method=method)[0]
+        np.testing.assert_array_equal(alone, df)
+        np.testing.assert_array_equal(together[0], df)
+    assert windows == []

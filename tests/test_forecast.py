@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pandas as pd
 import pytest
 
-from tsimpute import EDDPMImputer
+from tsimpute import EDDPMImputer, exam
 from tsimpute.batching import Question, quantiles_together
 from tsimpute.errors import InputError
 from tsimpute.fitting import training_strategy
+from tsimpute.panel.containers import read_panel
 from tsimpute.placing import hole_windows
 
 SETTINGS = {
@@ -93,3 +96,54 @@ def test_the_mode_chooses_what_training_hides_unless_it_is_named():
     for mode, strategy in {"offline": "random", "online": "last", "forecast": "forecast"}.items():
         assert training_strategy(EDDPMImputer(mode=mode)) == strategy
         assert training_strategy(EDDPMImputer(mode=mode, target_strategy="block")) == "block"
+
+
+def test_every_exam_of_forecasts_has_nothing_after_what_is_hidden(imputer, monkeypatch):
+    exams, build = [], exam._exam_of
+
+    def recorded(*arguments):
+        exams.append(build(*arguments))
+        return exams[-1]
+
+    monkeypatch.setattr(exam, "_exam_of", recorded)
+    table = pd.concat({"p": _wave(400), "q": _wave(50)}, names=["series", "time"])
+    table = table.mask(np.random.default_rng(0).random(table.shape) < 0.2)
+    asks = (
+        imputer.score,
+        lambda data: imputer.evaluate(data, methods=["last value"]),
+        imputer.calibration_report,
+        lambda data: copy.copy(imputer).fit_calibration(data, max_windows=20),
+        lambda data: imputer.step_importance(data, max_windows=3),
+        EDDPMImputer(**SETTINGS, epochs=1, calibrate=True, validation_fraction=0.3).fit,
+    )
+    horizons = set()
+    for ask in asks:
+        exams.clear()
+        ask(table)
+        assert exams
+        for one in exams:
+            for given, target in zip(one.given, one.target_masks, strict=True):
+                rows = np.flatnonzero(target.any(axis=1))
+                if len(rows):
+                    assert np.isnan(given[rows[0] :]).all()
+                    horizons.add(len(given) - int(rows[0]))
+    assert horizons <= set(range(1, 12)) and len(horizons) > 8
+    exams.clear()
+    imputer.evaluate(table, "point", methods=["last value"])  # named, so wanted
+    assert any(np.isfinite(g[t.any(axis=1).argmax() :]).any() for g, t in _with_targets(exams))
+    exams.clear()
+    imputer.set_params(mode="offline").score(table)
+    assert any(np.isfinite(g[t.any(axis=1).argmax() :]).any() for g, t in _with_targets(exams))
+
+
+def _with_targets(exams):
+    pairs = [pair for one in exams for pair in zip(one.given, one.target_masks, strict=True)]
+    return [(given, target) for given, target in pairs if target.any()]
+
+
+def test_few_windows_are_few_forecasts(imputer):
+    panel = read_panel(_wave(2000))
+    plan = exam.ExamPlan(0, 0.5, max_windows=6, mode="forecast")
+    few = exam.make_exam(imputer.model_, panel, plan)
+    assert 4 <= few.n_windows <= 8
+    assert 1 < sum(bool(target.any()) for target in few.target_masks) <= 6

@@ -10,10 +10,11 @@ import pytest
 
 from tsimpute import EDDPMImputer, load
 from tsimpute.batching import Question, quantiles_together
+from tsimpute.calibrating import Hiding
 from tsimpute.errors import InputError, InputTypeError
 from tsimpute.noise import BlockNoise
 from tsimpute.panel.containers import read_panel
-from tsimpute.panel.gaps import NOWHERE, distance_to_observed
+from tsimpute.panel.gaps import NOWHERE, distance_to_observed, gap_lengths
 from tsimpute.panel.refusal import Refusal
 from tsimpute.panel.windows import cut
 
@@ -281,6 +282,24 @@ def test_scores_and_surveys_ask_for_the_past(imputer):
     online = imputer.score(_table())
     assert online != imputer.set_params(mode="offline").score(_table())
     assert np.isfinite(online)
+
+
+def test_simple_methods_that_look_ahead_are_left_out(imputer):
+    pytest.importorskip("statsmodels")
+    found = imputer.evaluate(_table(120), "point", period=6)
+    assert list(found.overall.index) == ["tsimpute", "last value", "seasonal"]
+    for name in ("linear", "Kalman", "IterativeImputer"):
+        assert found.notes[name] == "left out: it looks ahead, and mode is 'online'"
+    offline = imputer.set_params(mode="offline").evaluate(_table(120), "point", period=6)
+    assert "Kalman" in offline.overall.index
+
+
+def test_gaps_of_hidden_cells_are_counted_so_far(imputer):
+    exam = Hiding(0, "block").exam(imputer, read_panel(_table(120)), 6)
+    (observed,) = (~np.isnan(values) for values in exam.given_features)
+    so_far = gap_lengths(observed, past_only=True)[exam.target_masks[0]]
+    np.testing.assert_array_equal(exam.gaps, so_far)
+    assert (exam.gaps != gap_lengths(observed)[exam.target_masks[0]]).any()
 
 
 def test_mode_is_saved_and_an_unknown_one_is_refused(imputer, tmp_path):

@@ -71,11 +71,37 @@ def test_imputation_takes_a_series_and_numbered_times(observed, quantiles):
     assert ax.get_ylabel() == "b"
 
 
+@pytest.mark.parametrize(
+    ("levels", "bands"),
+    [
+        ([0.05, 0.5, 0.95], ["90% interval"]),
+        ([0.9, 0.5, 0.1, 0.025, 0.975], ["95% interval", "80% interval"]),
+        ([0.5], []),
+        ([0.05, 0.5, 0.9], []),
+        (np.arange(1, 20) / 20, ["90% interval", "50% interval"]),
+        ([0.01, 0.02, 0.1, 0.5, 0.9, 0.98, 0.99], ["98% interval", "80% interval"]),
+    ],
+)
+def test_imputation_draws_the_bands_that_there_are(observed, quantiles, levels, bands):
+    values = np.stack([np.full(observed.shape, level) for level in levels])
+    asked = xarray.DataArray(
+        values,
+        dims=quantiles.dims,
+        coords={name: quantiles[name] for name in ("time", "feature")} | {"quantile": levels},
+    )
+    ax = plotting.plot_imputation(observed, asked, "a")
+    assert _labels(ax) == [*bands, "median", "observed"]
+    for band, name in zip(ax.collections, bands, strict=True):
+        width = float(name.split("%")[0]) / 100
+        box = band.get_paths()[-1].vertices[:, 1]
+        assert np.isclose(box, 0.5 - width / 2).any() and np.isclose(box, 0.5 + width / 2).any()
+
+
 def test_imputation_names_what_is_wrong(observed, quantiles):
     with pytest.raises(InputError, match=r"feature: got None.*\['a', 'b'\]"):
         plotting.plot_imputation(observed, quantiles)
-    with pytest.raises(InputError, match=r"expected also \[0.05, 0.95\]"):
-        plotting.plot_imputation(observed, quantiles.sel(quantile=[0.25, 0.5, 0.75]), "a")
+    with pytest.raises(InputError, match=r"levels \[0.25, 0.75\], expected also 0.5"):
+        plotting.plot_imputation(observed, quantiles.sel(quantile=[0.25, 0.75]), "a")
     with pytest.raises(InputError, match="some times"):
         plotting.plot_imputation(observed, quantiles.isel(time=slice(30)), "a")
     with pytest.raises(InputError, match="one of the quantiles'"):

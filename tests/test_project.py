@@ -52,6 +52,8 @@ LAYERS = (
     ("finishing", "choices", "answers", "batching", "streams", "blocks"),
     (
         "exam",
+        "few_windows",
+        "hidden_answers",
         "respacing",
         "exploration",
         "provenance",

@@ -22,7 +22,7 @@ from tsimpute.choices import (
 )
 from tsimpute.coupling import couple, even_levels
 from tsimpute.evaluation.conformal import Calibration
-from tsimpute.finishing import finish_for
+from tsimpute.finishing import Finish, finish_for
 from tsimpute.inference import (
     SamplingPlan,
     Stretch,
@@ -36,10 +36,10 @@ from tsimpute.placing import hole_windows
 from tsimpute.readout import (
     Read,
     calibrated_reader,
+    gathered,
     head_reader,
     lay_out,
     quantile_reader,
-    read_cells,
     read_median,
     read_samples,
 )
@@ -64,11 +64,13 @@ def samples(imputer: Fitted, panel: Panel, choice: Choice, marginals: str) -> li
     if coupled:
         need_marginals(imputer.model_, "marginals='head'")
     plan = replace(plan_for(imputer, choice), mixture=False, antithetic=False)
+    finish = finish_for(imputer, panel, plan.mode)
     series = imputer.model_.scaled(panel)
-    stretches = _stretches(imputer, series, plan)
+    stretches = _stretches(imputer, series, plan, finish.fillable)
     if coupled:
-        stretches = _coupled(imputer, stretches, _head_stretches(imputer, series, choice))
-    return _arrays(imputer, panel, plan.mode, stretches, plan.n_samples, read_samples)
+        heads = _head_stretches(imputer, series, choice, finish.fillable)
+        stretches = _coupled(imputer, stretches, heads)
+    return _arrays(imputer, finish, stretches, plan.n_samples, read_samples)
 
 
 def bands(
@@ -104,12 +106,21 @@ def cell_quantiles(
     levels: Sequence[float],
 ) -> FloatArray:
     """Quantiles (n_levels, n_wanted) of wanted holes of scaled series, in scaled units."""
-    if uses_head(imputer, choice):
-        stretches = _head_stretches(imputer, series, choice, wanted)
-    else:
-        stretches = _stretches(imputer, series, plan_for(imputer, choice), wanted)
     values = [imputer.model_.side_shape.features(part) for part in series]
-    return read_cells(stretches, wanted, reader_for(imputer, choice, levels, values))
+    read = reader_for(imputer, choice, levels, values)
+    return np.asarray(read(wanted_cells(imputer, series, wanted, choice)), dtype=np.float64)
+
+
+def wanted_cells(
+    imputer: Fitted,
+    series: Sequence[FloatArray],
+    wanted: Sequence[BoolArray],
+    choice: Choice,
+) -> Stretch:
+    """What a reader of `reader_for` reads: (S, n_wanted), of wanted holes of scaled series."""
+    if uses_head(imputer, choice):
+        return gathered(_head_stretches(imputer, series, choice, wanted), wanted)
+    return gathered(_stretches(imputer, series, plan_for(imputer, choice), wanted), wanted)
 
 
 def reader_for(
@@ -148,16 +159,16 @@ def calibration_for(imputer: Fitted, choice: Choice) -> Calibration | None:
 def _sampled_arrays(
     imputer: Fitted, panel: Panel, plan: SamplingPlan, n: int, read: Read
 ) -> list[FloatArray]:
-    stretches = _stretches(imputer, imputer.model_.scaled(panel), plan)
-    return _arrays(imputer, panel, plan.mode, stretches, n, read)
+    finish = finish_for(imputer, panel, plan.mode)
+    stretches = _stretches(imputer, imputer.model_.scaled(panel), plan, finish.fillable)
+    return _arrays(imputer, finish, stretches, n, read)
 
 
 def _arrays(
-    imputer: Fitted, panel: Panel, mode: str, stretches: Iterable[Stretch], n: int, read: Read
+    imputer: Fitted, finish: Finish, stretches: Iterable[Stretch], n: int, read: Read
 ) -> list[FloatArray]:
-    finish = finish_for(imputer, panel, mode)
     unscale = in_user_units(imputer.model_)
-    return finish.apply(lay_out(panel.values, stretches, n, read, unscale))
+    return finish.apply(lay_out(finish.panel.values, stretches, n, read, unscale))
 
 
 def in_user_units(model: FittedModel) -> Callable[[NDArray[np.floating]], FloatArray]:
@@ -169,20 +180,21 @@ def in_user_units(model: FittedModel) -> Callable[[NDArray[np.floating]], FloatA
 def _head_arrays(
     imputer: Fitted, panel: Panel, choice: Choice, n: int, read: Read
 ) -> list[FloatArray]:
-    stretches = _head_stretches(imputer, imputer.model_.scaled(panel), choice)
-    return _arrays(imputer, panel, mode_for(imputer, choice), stretches, n, read)
+    finish = finish_for(imputer, panel, mode_for(imputer, choice))
+    stretches = _head_stretches(imputer, imputer.model_.scaled(panel), choice, finish.fillable)
+    return _arrays(imputer, finish, stretches, n, read)
 
 
 def _stretches(
     imputer: Fitted,
     series: Sequence[FloatArray],
     plan: SamplingPlan,
-    wanted: Sequence[BoolArray] | None = None,
+    wanted: Sequence[BoolArray],
 ) -> Iterator[Stretch]:
     from tqdm.auto import tqdm
 
     model = on_device(imputer)
-    wanted = wanted if plan.origin is None else _last_rows(series)
+    wanted = wanted if plan.origin is None else _last_rows(wanted)
     places = hole_windows(model, series, plan.overlap, wanted, plan.mode)
     n_steps = len(places) * len(model.grid)
     silent = imputer.verbose == 0 or n_steps == 0 or plan.origin is not None
@@ -194,10 +206,10 @@ def _head_stretches(
     imputer: Fitted,
     series: Sequence[FloatArray],
     choice: Choice,
-    wanted: Sequence[BoolArray] | None = None,
+    wanted: Sequence[BoolArray],
 ) -> Iterator[Stretch]:
     model, device = on_device(imputer), resolve_device(imputer.device)
-    wanted = wanted if choice.origin is None else _last_rows(series)
+    wanted = wanted if choice.origin is None else _last_rows(wanted)
     mode = mode_for(imputer, choice)
     return head_quantiles(model, series, imputer.overlap, device, wanted, mode)
 
@@ -214,12 +226,9 @@ def _coupled(
         yield replace(part, samples=couple(part.samples, read(marginal)))
 
 
-def _last_rows(series: Sequence[FloatArray]) -> list[BoolArray]:
-    """Holes of the last row of each series."""
-    masks = [np.isnan(values) for values in series]
-    for hole_mask in masks:
-        hole_mask[:-1] = False
-    return masks
+def _last_rows(wanted: Sequence[BoolArray]) -> list[BoolArray]:
+    """What is wanted of the last row of each series."""
+    return [cells & (np.arange(len(cells)) == len(cells) - 1)[:, None] for cells in wanted]
 
 
 def on_device(imputer: Fitted) -> FittedModel:

@@ -108,18 +108,19 @@ def quantiles_together(
     panels = [_read(imputer, question.data) for question in questions]
     finishes = [finish_for(imputer, panel) for panel in panels]
     series = [scaled for panel in panels for scaled in model.scaled(panel)]
+    fillable = [holes for finish in finishes for holes in finish.fillable]
     owners = [(j, i) for j, panel in enumerate(panels) for i in range(panel.n_series)]
     readers = [
         reader_for(imputer, choice, wanted, panel.values)
         for wanted, panel in zip(levels, panels, strict=True)
     ]
     if uses_head(imputer, choice):
-        device, mode = resolve_device(imputer.device), mode_for(imputer, choice)
-        stretches = head_quantiles(model, series, imputer.overlap, device, mode=mode)
+        where = imputer.overlap, resolve_device(imputer.device), fillable, mode_for(imputer, choice)
+        stretches = head_quantiles(model, series, *where)
     else:
         seeds = [seed_for(imputer, Choice(random_state=q.random_state)) for q in questions]
         plan = plan_for(imputer, choice)
-        batch = _Batch(model, series, owners, seeds, questions, plan, on_step)
+        batch = _Batch(model, series, fillable, owners, seeds, questions, plan, on_step)
         stretches = batch.stretches()
     found: dict[int, list[FloatArray]] = {}
     unscale = in_user_units(model)
@@ -141,7 +142,7 @@ def _read(imputer: Fitted, data: Any) -> Panel:
 
 
 def _filled(panel: Panel, arrays: list[FloatArray] | None, n_levels: int) -> list[Any]:
-    """One container a level; a panel without holes is its own answer."""
+    """One container a level; a panel without holes to fill is its own answer."""
     if arrays is None:
         return [panel.fill(panel.values) for _ in range(n_levels)]
     return [panel.fill([array[level] for array in arrays]) for level in range(n_levels)]
@@ -153,6 +154,7 @@ class _Batch:
 
     model: FittedModel
     series: Sequence[FloatArray]
+    fillable: Sequence[NDArray[np.bool_]]  # holes that are not refused
     owners: Sequence[tuple[int, int]]  # (question, its series)
     seeds: Sequence[int]
     questions: Sequence[Question]
@@ -162,7 +164,7 @@ class _Batch:
     def stretches(self) -> Iterator[Stretch]:
         """What was sampled, in order of questions, series and rows."""
         plan = self.plan
-        places = hole_windows(self.model, self.series, plan.overlap, mode=plan.mode)
+        places = hole_windows(self.model, self.series, plan.overlap, self.fillable, plan.mode)
         return stitched(self.model, self.series, places, plan, self._answers)
 
     def _answers(self, chunk: list[Place]) -> NDArray[np.float32]:

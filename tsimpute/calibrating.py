@@ -9,12 +9,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from tsimpute.answers import calibration_for, cell_quantiles
+from tsimpute.answers import cell_quantiles
 from tsimpute.choices import Choice, Fitted, way_for
 from tsimpute.errors import InputError
-from tsimpute.evaluation.conformal import GRID, Calibration, fit_factors, with_grid
-from tsimpute.exam import Exam, ExamPlan, make_exam
+from tsimpute.evaluation.conformal import GRID, Calibration, fit_factors
+from tsimpute.exam import Exam, ExamPlan, make_exam, pattern_for
 from tsimpute.fitting import Settings, data_plan
+from tsimpute.hidden_answers import answered_quantiles, without_refused
 from tsimpute.model import FittedModel
 from tsimpute.panel.core import Panel
 from tsimpute.panel.windows import runs
@@ -34,8 +35,9 @@ class Hiding:
     Attributes
     ----------
     seed : int
-    pattern : str
-        One of :data:`tsimpute.panel.hiding.PATTERNS`.
+    pattern : str, optional
+        One of :data:`tsimpute.panel.hiding.PATTERNS`; None: "last" with mode "forecast", else
+        "mixed".
     fraction : float
         Share of the observed cells.
     max_windows : int
@@ -43,15 +45,19 @@ class Hiding:
     """
 
     seed: int
-    pattern: str = "mixed"
+    pattern: str | None = None
     fraction: float = 0.1
     max_windows: int = MAX_WINDOWS
 
     def exam(self, imputer: Fitted, panel: Panel, *stream: int) -> Exam:
-        """The panel with cells hidden; other streams of random numbers hide other ones."""
+        """The panel with cells hidden; other streams of random numbers hide other ones.
+
+        Cells that the imputer would refuse to fill are not asked for.
+        """
         size = self.fraction, self.max_windows
-        plan = ExamPlan(self.seed, imputer.overlap, *size, self.pattern, stream, imputer.mode)
-        return make_exam(imputer.model_, panel, plan)
+        pattern = pattern_for(imputer.mode, self.pattern, "mixed")
+        plan = ExamPlan(self.seed, imputer.overlap, *size, pattern, stream, imputer.mode)
+        return without_refused(imputer, make_exam(imputer.model_, panel, plan))
 
 
 def with_calibration(
@@ -123,28 +129,26 @@ def held_out_panel(imputer: Settings, panel: Panel, window_steps: int, seed: int
     return stretches
 
 
-def report(imputer: Fitted, panel: Panel, hiding: Hiding, levels: Sequence[float]) -> pd.DataFrame:
+def report(
+    imputer: Fitted, panel: Panel, hiding: Hiding, levels: Sequence[float], calibrated: bool
+) -> pd.DataFrame:
     """Coverage and width of central intervals; see :meth:`EDDPMImputer.calibration_report`."""
     exam = hiding.exam(imputer, panel, 5)
     ends = [round((1 + sign * level) / 2, 12) for level in levels for sign in (-1, 1)]
-    asked = with_grid(ends)
-    choice = Choice(calibrated=False)
-    raw = cell_quantiles(imputer, exam.given, exam.target_masks, choice, asked)
-    found = {False: raw[[asked.index(end) for end in ends]]}
-    calibration = calibration_for(imputer, Choice())
-    if calibration is not None:
-        groups = calibration.group_of(exam.distances)
-        found[True] = calibration.apply(
-            raw, asked, ends, calibration.factors[exam.features, groups]
-        )
+    both = calibrated and imputer.model_.calibration is not None
+    kinds = (False, True) if both else (False,)
     rows = []
-    for is_calibrated, quantiles in found.items():
-        pairs = exam.within_range(imputer.model_, quantiles).reshape(len(levels), 2, -1)
+    for is_calibrated, quantiles in zip(
+        kinds, answered_quantiles(imputer, exam, ends, kinds), strict=True
+    ):
+        pairs = quantiles.reshape(len(levels), 2, -1)
         for by, group, cells in exam.groupings(panel.feature_labels):
             for level, (low, high) in zip(levels, pairs[..., cells], strict=True):
                 names = {"by": by, "group": group, "level": level, "calibrated": is_calibrated}
                 rows.append(names | _interval(low, high, exam.truth[cells]))
-    return pd.DataFrame(rows)
+    table = pd.DataFrame(rows)
+    table.attrs["n_refused"] = exam.n_refused
+    return table
 
 
 def _interval(low: FloatArray, high: FloatArray, truth: FloatArray) -> dict[str, float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -12,15 +12,16 @@ from numpy.typing import NDArray
 
 from tsimpute.answers import cell_quantiles
 from tsimpute.arguments import check_count, is_number
-from tsimpute.choices import Choice, Fitted
+from tsimpute.choices import Choice, Fitted, way_for
 from tsimpute.errors import InputError
 from tsimpute.evaluation.metrics import CRPS_LEVELS, quantile_crps_from_quantiles
+from tsimpute.few_windows import ends, in_few_windows, parts
 from tsimpute.inference import SamplingPlan, head_quantiles, sample_holes
 from tsimpute.methods import known_name
 from tsimpute.model import FittedModel
 from tsimpute.panel.core import Panel
 from tsimpute.panel.gaps import distance_to_observed, gap_lengths, gap_numbers
-from tsimpute.panel.hiding import PATTERNS, hide_cells
+from tsimpute.panel.hiding import PATTERNS, hide_cells, stretches_to_random_ends
 from tsimpute.panel.modes import filling_starts
 from tsimpute.panel.side import NO_SIDE, SideShape
 from tsimpute.placing import hole_windows, window_stride
@@ -31,8 +32,6 @@ BoolArray = NDArray[np.bool_]
 IntArray = NDArray[np.int64]
 
 _FIRST_ROWS = (1, 2, 4, 9)
-_STRETCHES = 16  # at least so many are drawn, if the windows allow it
-_LONGEST_STRETCH = 4  # in windows
 
 
 @dataclass(frozen=True)
@@ -48,8 +47,8 @@ class ExamPlan:
         Share of the observed cells that is hidden.
     max_windows : int, optional
         About how many windows are sampled at most; None: all.
-    pattern : str
-        One of `PATTERNS`.
+    pattern : str, optional
+        One of `PATTERNS`; None: as `pattern_for` has it, "point" where the mode has no own.
     stream : tuple of int
         Of random numbers: exams of other streams hide other cells.
     mode : {"offline", "online", "forecast"}
@@ -60,7 +59,7 @@ class ExamPlan:
     overlap: float
     hidden_fraction: float = 0.1
     max_windows: int | None = None
-    pattern: str = "point"
+    pattern: str | None = None
     stream: tuple[int, ...] = (2,)
     mode: str = "offline"
 
@@ -74,7 +73,9 @@ class Exam:
     given : list of ndarray of float64, each of shape (n_times_i, K + C)
         Features, NaN where missing or hidden, then the model's side columns.
     target_masks : list of ndarray of bool, each of shape (n_times_i, K)
-        True at hidden cells.
+        True at hidden cells that are asked for.
+    given_panel : Panel
+        The same in the user's units, NaN where missing or hidden.
     truth : ndarray of float64, shape (n_hidden,)
         What they held.
     n_windows : int
@@ -84,16 +85,20 @@ class Exam:
     side : SideShape
         What the last columns of `given` are.
     past_only : bool
-        Only given cells before a hidden one count as near.
+        Only given cells before a hidden one count as near, and gaps up to it.
+    n_refused : int
+        Hidden cells that are not asked for, as the imputer would not fill them.
     """
 
     given: list[FloatArray]
     target_masks: list[BoolArray]
+    given_panel: Panel
     truth: FloatArray
     n_windows: int
     first_rows: IntArray
     side: SideShape = NO_SIDE
     past_only: bool = False
+    n_refused: int = 0
 
     @property
     def given_features(self) -> list[FloatArray]:
@@ -134,7 +139,7 @@ class Exam:
     @cached_property
     def gaps(self) -> IntArray:
         """Rows of the gap that each hidden cell lies in, (n_hidden,)."""
-        return self.at_hidden(list(map(gap_lengths, self._observed)))
+        return self.at_hidden([gap_lengths(seen, self.past_only) for seen in self._observed])
 
     @cached_property
     def gap_numbers(self) -> IntArray:
@@ -188,17 +193,45 @@ class Exam:
         return {"crps": crps, **shares}
 
 
+def pattern_for(mode: str, named: str | None, usual: str) -> str:
+    """Which cells are hidden: the ends of series for forecasts, unless a pattern is named."""
+    if named is not None:
+        return named
+    return "last" if mode == "forecast" else usual
+
+
 def make_exam(model: FittedModel, panel: Panel, plan: ExamPlan) -> Exam:
     """Hide observed cells; of too many windows, draw some and hide cells there alone.
 
     Everything else of the series is shown, so that cells are imputed as they would be for the user.
+    With the pattern "last" series are cut at random rows, and nothing after a cut is shown.
 
     Raises
     ------
     InputError
         If a number or the pattern cannot be used, or no cell could be hidden.
     """
-    known_name("pattern", plan.pattern, PATTERNS)
+    pattern = _checked_pattern(plan)
+    rng = np.random.default_rng([plan.seed, *plan.stream])
+    share, steps = plan.hidden_fraction, model.window_steps
+    if pattern == "last":
+        lengths = [len(values) for values in panel.values]
+        panel = panel.stretches(stretches_to_random_ends(lengths, share, steps, rng))
+    targets = hide_cells(panel.observed_masks, pattern, share, steps, rng)
+    if not any(target.any() for target in targets):
+        raise InputError(
+            f"{panel.name}: hidden_fraction={share} of the observed cells is not one cell; pass "
+            f"more data or a larger share"
+        )
+    if plan.max_windows is not None:
+        n = plan.max_windows
+        places = ends(targets) if pattern == "last" else parts(targets, steps, n)
+        targets = in_few_windows(targets, places, _filled_by(model, plan), n, rng)
+    return _exam_of(model, panel, plan, targets)
+
+
+def _checked_pattern(plan: ExamPlan) -> str:
+    """Pattern of a plan whose numbers can be used."""
     if not (is_number(plan.hidden_fraction) and 0 < plan.hidden_fraction < 1):
         raise InputError(
             f"hidden_fraction={plan.hidden_fraction!r} cannot be used; expected a share strictly "
@@ -206,31 +239,53 @@ def make_exam(model: FittedModel, panel: Panel, plan: ExamPlan) -> Exam:
         )
     if plan.max_windows is not None:
         check_count("max_windows", plan.max_windows)
-    rng = np.random.default_rng([plan.seed, *plan.stream])
-    observed, steps = panel.observed_masks, model.window_steps
-    targets = hide_cells(observed, plan.pattern, plan.hidden_fraction, steps, rng)
-    if not any(target.any() for target in targets):
-        raise InputError(
-            f"{panel.name}: hidden_fraction={plan.hidden_fraction} of the observed cells is not "
-            f"one cell; pass more data or a larger share"
-        )
-    if plan.max_windows is not None:
-        targets = _in_few_windows(targets, steps, plan, plan.max_windows, rng)
-    whole, side = model.scaled(panel), model.side_shape
-    given = [side.hide(series, target) for series, target in zip(whole, targets, strict=True)]
-    n_windows = len(hole_windows(model, given, plan.overlap, targets, plan.mode))
-    pairs = zip(whole, targets, strict=True)
-    hidden = np.concatenate([side.features(series)[target] for series, target in pairs])
-    past_only = plan.mode == "online"
-    return Exam(given, targets, hidden, n_windows, _first_rows(steps), side, past_only)
+    return known_name("pattern", pattern_for(plan.mode, plan.pattern, "point"), PATTERNS)
+
+
+def _filled_by(model: FittedModel, plan: ExamPlan) -> Callable[[int], tuple[IntArray, IntArray]]:
+    """From rows of a series, first row and end of what each of its windows fills."""
+    steps = model.window_steps
+    stride = window_stride(steps, plan.overlap)
+
+    def rows(n_times: int) -> tuple[IntArray, IntArray]:
+        starts = filling_starts(n_times, steps, stride, plan.mode)
+        return (starts + steps - 1 if plan.mode == "online" else starts), starts + steps
+
+    return rows
+
+
+def _exam_of(
+    model: FittedModel, panel: Panel, plan: ExamPlan, targets: Sequence[BoolArray]
+) -> Exam:
+    side = model.side_shape
+    pairs = list(zip(model.scaled(panel), targets, strict=True))
+    given = [side.hide(series, target) for series, target in pairs]
+    cells = zip(panel.values, targets, strict=True)
+    shown = [np.where(target, np.nan, values) for values, target in cells]
+    return Exam(
+        given=given,
+        target_masks=list(targets),
+        given_panel=replace(panel, values=tuple(shown)),
+        truth=np.concatenate([side.features(series)[target] for series, target in pairs]),
+        n_windows=len(hole_windows(model, given, plan.overlap, targets, plan.mode)),
+        first_rows=_first_rows(model.window_steps),
+        side=side,
+        past_only=plan.mode == "online",
+    )
 
 
 def hidden_crps(imputer: Fitted, panel: Panel, hidden_fraction: float) -> float:
-    """Normalised CRPS, in scaled units, of an imputer's own quantiles of hidden cells."""
+    """Normalised CRPS, in scaled units, of an imputer's own quantiles of hidden cells.
+
+    They are calibrated where the model's calibration fits the imputer's present way to make them.
+    """
+    model = imputer.model_
     plan = ExamPlan(imputer.seed_, imputer.overlap, hidden_fraction, mode=imputer.mode)
-    exam = make_exam(imputer.model_, panel, plan)
-    found = cell_quantiles(imputer, exam.given, exam.target_masks, Choice(), CRPS_LEVELS)
-    return exam.scores(exam.within_range(imputer.model_, found))["crps"]
+    exam = make_exam(model, panel, plan)
+    fits = model.calibration is None or model.calibration.way == way_for(imputer, Choice())
+    choice = Choice(calibrated=fits)
+    found = cell_quantiles(imputer, exam.given, exam.target_masks, choice, CRPS_LEVELS)
+    return exam.scores(exam.within_range(model, found))["crps"]
 
 
 def _first_rows(window_steps: int) -> IntArray:
@@ -242,27 +297,3 @@ def _between(first: int, following: int | None) -> str:
     if following is None:
         return f"{first} or more"
     return str(first) if following == first + 1 else f"{first} to {following - 1}"
-
-
-def _in_few_windows(
-    targets: Sequence[BoolArray], steps: int, plan: ExamPlan, n: int, rng: np.random.Generator
-) -> list[BoolArray]:
-    """The targets in random stretches of rows that n windows, but at least one stretch, cover."""
-    rows = steps * min(max(n // _STRETCHES, 1), _LONGEST_STRETCH)
-    places = [
-        (i, slice(start, start + rows))
-        for i, target in enumerate(targets)
-        for start in range(0, len(target), rows)
-        if target[start : start + rows].any()
-    ]
-    kept, left = [np.zeros_like(target) for target in targets], n
-    stride = window_stride(steps, plan.overlap)
-    for place in rng.permutation(len(places)):
-        i, part = places[place]
-        kept[i][part] = targets[i][part]
-        starts = filling_starts(len(targets[i]), steps, stride, plan.mode)
-        first = starts + steps - 1 if plan.mode == "online" else starts  # row that is filled
-        left -= int(((first < part.stop) & (starts + steps > part.start)).sum())
-        if left <= 0:
-            break
-    return kept

@@ -54,6 +54,14 @@ class Finish:
     constraints: Constraints | None
     reasons: list[NDArray[np.object_]] | None
 
+    @property
+    def fillable(self) -> list[NDArray[np.bool_]]:
+        """True at missing cells that are not refused, one array (n_times_i, K) a series."""
+        holes = [~seen for seen in self.panel.observed_masks]
+        if self.reasons is None:
+            return holes
+        return [hole & (why == "") for hole, why in zip(holes, self.reasons, strict=True)]
+
     def apply(self, arrays: Sequence[FloatArray]) -> list[FloatArray]:
         """Arrays (n, n_times_i, K) in the user's units: obeying, and NaN where refused."""
         finished = list(arrays)

@@ -58,8 +58,12 @@ def read_cells(
 
     All at once, and no other cell: reading a few cells again and again takes longer than sampling.
     """
-    parts = [at_cells(part, wanted[part.series][part.start : part.stop]) for part in stretches]
-    return np.asarray(read(joined(parts)), dtype=np.float64)
+    return np.asarray(read(gathered(stretches, wanted)), dtype=np.float64)
+
+
+def gathered(stretches: Iterable[Stretch], wanted: Sequence[NDArray[np.bool_]]) -> Stretch:
+    """Wanted cells (S, n_wanted) of all stretches, in order of series, rows and features."""
+    return joined([at_cells(p, wanted[p.series][p.start : p.stop]) for p in stretches])
 
 
 def at_cells(part: Stretch, cells: NDArray[np.bool_]) -> Stretch:

@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from tsimpute.answers import cell_quantiles
 from tsimpute.calibrating import Hiding
-from tsimpute.choices import Choice, Fitted
+from tsimpute.choices import Fitted
 from tsimpute.evaluation.calibration import gaussian_quantiles
 from tsimpute.evaluation.metrics import CRPS_LEVELS
-from tsimpute.evaluation.rivals import RIVALS, Answer, Task
+from tsimpute.evaluation.rivals import Answer, Task, ask
+from tsimpute.hidden_answers import answered_quantiles
 from tsimpute.panel.core import Panel
 
 FloatArray = NDArray[np.float64]
@@ -40,7 +40,8 @@ class SelfCheck:
     by_feature, by_gap : DataFrame, indexed by (`feature`, `method`) and (`gap length`, `method`)
         The same for each feature, and by the length of the gap that a cell lies in, in rows.
     notes : dict of str to str
-        What should be known of a method, and why another one was left out.
+        What should be known of a method, why another one was left out, and, as "refused", how
+        many hidden cells.
     text : str
         Whether a simple method wins, and where.
     """
@@ -56,23 +57,26 @@ class SelfCheck:
 
 
 def evaluate(
-    imputer: Fitted, panel: Panel, hiding: Hiding, methods: Sequence[str], period: int | None
+    imputer: Fitted,
+    panel: Panel,
+    hiding: Hiding,
+    methods: Sequence[str],
+    period: int | None,
+    calibrated: bool,
 ) -> SelfCheck:
     """Compare an imputer with simple methods; see :meth:`EDDPMImputer.evaluate`."""
-    from tqdm.auto import tqdm
-
     exam = hiding.exam(imputer, panel, 6)
-    own = cell_quantiles(imputer, exam.given, exam.target_masks, Choice(), CRPS_LEVELS)
-    found = {OWN: exam.within_range(imputer.model_, own)}
+    (own,) = answered_quantiles(imputer, exam, CRPS_LEVELS, [calibrated])
     period = season_rows(panel) if period is None else period
-    task = Task(exam.given_features, exam.target_masks, period, hiding.seed)
-    notes = {}
-    for name in tqdm(methods, desc="simple methods", disable=imputer.verbose == 0):
-        answer = RIVALS[name](task)
-        if answer.note:
-            notes[name] = answer.note if answer.mean is not None else f"left out: {answer.note}"
-        if answer.mean is not None:
-            found[name] = _quantiles(answer)
+    task = Task(exam.given_features, exam.target_masks, period, hiding.seed, exam.past_only)
+    rivals, notes = _rivals(task, methods, silent=imputer.verbose == 0)
+    found = {OWN: own, **rivals}
+    if exam.n_refused:
+        n = exam.n_refused
+        notes["refused"] = (
+            f"{n} of {n + len(exam.truth)} hidden cells are left out of all scores, as max_gap or "
+            f"min_observed refuses them"
+        )
     losses = {name: cell_losses(quantiles, exam.truth) for name, quantiles in found.items()}
     groups = list(exam.groupings(panel.feature_labels))
     overall, by_feature, by_gap = (
@@ -81,6 +85,22 @@ def evaluate(
     )
     text = "\n".join([*_sentences(losses, groups), *(f"{k}: {v}." for k, v in notes.items())])
     return SelfCheck(overall.droplevel(0), by_feature, by_gap, notes, text)
+
+
+def _rivals(
+    task: Task, methods: Sequence[str], silent: bool
+) -> tuple[dict[str, FloatArray], dict[str, str]]:
+    """Quantiles (19, n_hidden) of the methods that can be used, and what is to be said of any."""
+    from tqdm.auto import tqdm
+
+    found, notes = {}, {}
+    for name in tqdm(methods, desc="simple methods", disable=silent):
+        answer = ask(name, task)
+        if answer.note:
+            notes[name] = answer.note if answer.mean is not None else f"left out: {answer.note}"
+        if answer.mean is not None:
+            found[name] = _quantiles(answer)
+    return found, notes
 
 
 def season_rows(panel: Panel) -> int | None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from tsimpute.evaluation import rivals
 from tsimpute.evaluation.baselines import kalman_smoother, linear_interpolation
-from tsimpute.evaluation.rivals import RIVALS, Task
+from tsimpute.evaluation.rivals import RIVALS, Task, ask
 
 
 @pytest.fixture
@@ -90,3 +92,31 @@ def test_regression_learns_from_a_bounded_number_of_rows(task, monkeypatch):
     monkeypatch.setattr(rivals, "TABLE_ROWS", 50)
     answer = RIVALS["IterativeImputer"](task[0])
     assert answer.note == "learned from 50 rows" and np.isfinite(answer.mean).all()
+
+
+@pytest.mark.parametrize("name", RIVALS)
+def test_from_the_past_alone_no_later_value_changes_an_answer(task, name):
+    asked = replace(task[0], past_only=True)
+    earlier = np.concatenate([np.nonzero(t)[0] < 25 for t in asked.target_masks])
+    before = ask(name, asked)
+    if before.mean is None:
+        assert before.note == "it looks ahead, and mode is 'online'"
+        assert name in ("linear", "Kalman", "IterativeImputer")
+        return
+    for later in (5.0, np.nan):
+        rows = [np.arange(len(values))[:, None] >= 25 for values in asked.given]
+        given = [
+            np.where(row & ~np.isnan(values), later, values)
+            for row, values in zip(rows, asked.given, strict=True)
+        ]
+        after = ask(name, replace(asked, given=given))
+        np.testing.assert_array_equal(after.mean[earlier], before.mean[earlier])
+        assert (after.mean[~earlier] != before.mean[~earlier]).any()
+
+
+def test_from_the_past_alone_the_last_value_and_the_season_are_those_before():
+    values = np.array([[np.nan], [1.0], [2.0], [np.nan], [4.0], [np.nan], [7.0]])
+    target = np.isnan(values)
+    asked = Task([values], [target], period=3, past_only=True)
+    assert ask("last value", asked).mean.tolist() == [0, 2, 4]
+    assert ask("seasonal", asked).mean.tolist() == [0, 2, 2]  # row 3 has no season before it

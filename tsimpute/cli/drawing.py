@@ -16,6 +16,7 @@ from tsimpute.cli.options import (
     Seed,
     SeriesColumn,
     TimeColumn,
+    Uncalibrated,
     load_model,
     read_for,
     say,
@@ -109,8 +110,13 @@ def draw_reliability(
     data: Data,
     out: Picture,
     pattern: Annotated[
-        str, typer.Option(help="what is hidden: mixed, point, block or like-data")
-    ] = "mixed",
+        str | None,
+        typer.Option(
+            help="what is hidden: mixed, point, block, like-data or last "
+            "[default: mixed; last with mode forecast]"
+        ),
+    ] = None,
+    uncalibrated: Uncalibrated = False,
     max_windows: Annotated[int, typer.Option(min=1, help="windows that are sampled at most")] = 256,
     time_column: TimeColumn = None,
     series_column: SeriesColumn = None,
@@ -125,7 +131,11 @@ def draw_reliability(
     imputer = load_model(model, device, quiet)
     recording = read_for(imputer, data, time_column, series_column)
     report = imputer.calibration_report(
-        recording.data, pattern=pattern, max_windows=max_windows, random_state=seed
+        recording.data,
+        pattern=pattern,
+        max_windows=max_windows,
+        random_state=seed,
+        calibrated=not uncalibrated,
     )
     _save(plot_reliability(report), out)
 

@@ -16,6 +16,7 @@ from tsimpute.cli.options import (
     Seed,
     SeriesColumn,
     TimeColumn,
+    Uncalibrated,
     load_model,
     read_for,
 )
@@ -29,8 +30,13 @@ def evaluate(
     data: Data,
     out: Annotated[Path | None, typer.Option(help="also write all scores: .csv")] = None,
     pattern: Annotated[
-        str, typer.Option(help="what is hidden: like-data, point, block or mixed")
-    ] = "like-data",
+        str | None,
+        typer.Option(
+            help="what is hidden: like-data, point, block, mixed or last "
+            "[default: like-data; last with mode forecast]"
+        ),
+    ] = None,
+    uncalibrated: Uncalibrated = False,
     methods: Annotated[
         str | None, typer.Option(help="to compare with, separated by commas [default: all]")
     ] = None,
@@ -58,6 +64,7 @@ def evaluate(
         hidden_fraction=hidden_fraction,
         max_windows=max_windows,
         random_state=seed,
+        calibrated=not uncalibrated,
     )
     typer.echo(found.text)
     typer.echo("")

@@ -14,6 +14,7 @@ from tsimpute.cli.options import (
     Seed,
     SeriesColumn,
     TimeColumn,
+    Uncalibrated,
     levels_of,
     load_model,
     read_for,
@@ -38,9 +39,7 @@ def impute(
     method: Annotated[str | None, typer.Option(help="samples, or head: one evaluation")] = None,
     sampler: Annotated[str | None, typer.Option(help="ddpm, ddim, unipc, …")] = None,
     variance: Annotated[str | None, typer.Option(help="crps, npr, fixed, …")] = None,
-    uncalibrated: Annotated[
-        bool, typer.Option("--uncalibrated", help="quantiles as sampled, where there are others")
-    ] = False,
+    uncalibrated: Uncalibrated = False,
     time_column: TimeColumn = None,
     series_column: SeriesColumn = None,
     device: Device = "auto",

@@ -29,6 +29,9 @@ SeriesColumn = Annotated[
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:<n> or mps")]
 Seed = Annotated[int | None, typer.Option(help="of the random numbers")]
+Uncalibrated = Annotated[
+    bool, typer.Option("--uncalibrated", help="quantiles as sampled, where there are others")
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="no progress")]
 
 

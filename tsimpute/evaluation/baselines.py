@@ -66,6 +66,13 @@ def last_value(values: ArrayLike, empty: ArrayLike | None = None) -> FloatArray:
     return _fill_both_ways(_series(values, empty))
 
 
+def carry_forward(series: FloatArray) -> FloatArray:
+    """Repeat the last reading: series (L, K), NaN where there is none yet."""
+    rows = np.arange(len(series))[:, None]
+    source = np.maximum.accumulate(np.where(np.isnan(series), 0, rows), axis=0)
+    return np.asarray(np.take_along_axis(series, source, axis=0))
+
+
 def linear_interpolation(values: ArrayLike, empty: ArrayLike | None = None) -> FloatArray:
     """Draw straight lines between readings; the first and last reading are held to the ends.
 
@@ -281,13 +288,7 @@ def _check_period(period: int, smallest: int) -> None:
 
 
 def _fill_both_ways(series: FloatArray) -> FloatArray:
-    return _carry_forward(_carry_forward(series)[::-1])[::-1].copy()
-
-
-def _carry_forward(series: FloatArray) -> FloatArray:
-    rows = np.arange(len(series))[:, None]
-    source = np.maximum.accumulate(np.where(np.isnan(series), 0, rows), axis=0)
-    return np.asarray(np.take_along_axis(series, source, axis=0))
+    return carry_forward(carry_forward(series)[::-1])[::-1].copy()
 
 
 def _fill_linear(series: FloatArray) -> FloatArray:

@@ -22,7 +22,7 @@ class ChecksItself(FittedImputer):
         self,
         X: Any,
         *,
-        pattern: str = "mixed",
+        pattern: str | None = None,
         hidden_fraction: float = 0.1,
         max_windows: int = 256,
         random_state: Any = None,
@@ -35,13 +35,16 @@ class ChecksItself(FittedImputer):
         `predict_quantiles` is calibrated for these and refuses others. Intervals from fewer
         samples than `n_samples` are a little narrower.
 
+        Hidden cells that `max_gap` or `min_observed` refuse are not learned from. What is learned
+        is used before `bounds`, `integers` and `order` are, and is learned without them.
+
         Parameters
         ----------
         X : DataFrame, array, DataArray or Dataset
             Data that training has not seen: new series, or the very data to be filled.
-        pattern : {"mixed", "point", "block", "like-data"}, default="mixed"
-            Which observed cells are hidden: single ones, stretches of single features, half of
-            either, or gaps like those of X; see `evaluate`.
+        pattern : {"mixed", "point", "block", "like-data", "last"}, optional
+            Which observed cells are hidden; see `evaluate`. Default: "mixed", and "last" with
+            ``mode="forecast"``.
         hidden_fraction : float, default=0.1
             Share of the observed cells that is hidden at once.
         max_windows : int, default=256
@@ -58,7 +61,8 @@ class ChecksItself(FittedImputer):
         Raises
         ------
         NotFittedError, InputError
-            Before `fit`; if the data do not fit the model, or no cell can be hidden.
+            Before `fit`; if the data do not fit the model, no cell can be hidden, or all are
+            refused.
         """
         from tsimpute.calibrating import with_calibration
 
@@ -72,12 +76,17 @@ class ChecksItself(FittedImputer):
         X: Any,
         *,
         levels: Sequence[float] = (0.5, 0.8, 0.9, 0.95),
-        pattern: str = "mixed",
+        pattern: str | None = None,
         hidden_fraction: float = 0.1,
         max_windows: int = 256,
         random_state: Any = None,
+        calibrated: bool = True,
     ) -> pd.DataFrame:
         """How often central intervals hold hidden cells, and how wide they are.
+
+        The intervals are those that `predict_quantiles` gives: `bounds`, `integers` and `order`
+        are kept, and hidden cells that `max_gap` or `min_observed` refuse are left out;
+        ``attrs["n_refused"]`` says how many.
 
         Parameters
         ----------
@@ -88,6 +97,8 @@ class ChecksItself(FittedImputer):
             Nominal coverage of the intervals, within (0, 1).
         pattern, hidden_fraction, max_windows, random_state
             As in `fit_calibration`.
+        calibrated : bool, default=True
+            Tell of calibrated intervals too, if the model has a calibration.
 
         Returns
         -------
@@ -102,7 +113,7 @@ class ChecksItself(FittedImputer):
         ------
         NotFittedError, InputError
             As in `fit_calibration`; if a level lies outside (0, 1), or the model's calibration is
-            that of another method, sampler, variance or start.
+            that of another method, sampler, variance or start; pass ``calibrated=False`` then.
         """
         from tsimpute.calibrating import report
         from tsimpute.settings import checked_quantiles
@@ -110,37 +121,43 @@ class ChecksItself(FittedImputer):
         checked = checked_quantiles(levels, "levels")
         panel = self._read(X)
         hiding = self._hiding(random_state, pattern, hidden_fraction, max_windows)
-        return report(self, panel, hiding, checked)
+        return report(self, panel, hiding, checked, calibrated)
 
     def evaluate(
         self,
         X: Any,
-        pattern: str = "like-data",
+        pattern: str | None = None,
         *,
         methods: Sequence[str] | None = None,
         period: int | None = None,
         hidden_fraction: float = 0.1,
         max_windows: int = 64,
         random_state: Any = None,
+        calibrated: bool = True,
     ) -> SelfCheck:
         """Compare the imputer with simple methods on observed cells that are hidden for it.
 
-        All methods see the same series with the same cells hidden. Calibrated quantiles are scored
-        where the model has a calibration.
+        All methods see the same series with the same cells hidden. The imputer answers as
+        `predict_quantiles` does: calibrated where the model has a calibration, and as `bounds`,
+        `integers` and `order` want it. Hidden cells that `max_gap` or `min_observed` refuse are
+        left out for all; the notes say how many.
 
         Parameters
         ----------
         X : DataFrame, array, DataArray or Dataset
             Best data that training has not seen: a network remembers something of the cells that
             it was trained on, and simple methods do not.
-        pattern : {"like-data", "point", "block", "mixed"}, default="like-data"
+        pattern : {"like-data", "point", "block", "mixed", "last"}, optional
             Which observed cells are hidden: gaps as X has them (as long, and of the same features
             at once) at random places; single cells; stretches of single features of 2 rows to a
-            window; or half of the last two each.
+            window; half of the last two each; or the last rows of all features, 1 to
+            `window_steps` - 1, where series are cut at random rows and end there for all methods.
+            Default: "like-data", and "last" with ``mode="forecast"``.
         methods : sequence of str, optional
             Of "last value", "linear", "seasonal", "Kalman" (a local linear trend; needs
             statsmodels, takes a minute at most) and "IterativeImputer" (scikit-learn); default:
-            all that can be used. Notes say what was left out or cut short, and why.
+            all that can be used. Notes say what was left out or cut short, and why. With
+            ``mode="online"`` only the first and the third, of earlier rows: the others look ahead.
         period : int, optional
             Rows in a season. Default: a day, a week or a year, by the time labels.
         hidden_fraction : float, default=0.1
@@ -149,6 +166,8 @@ class ChecksItself(FittedImputer):
             About how many windows are sampled at most; cells are hidden there alone.
         random_state : int, RandomState or None, optional
             None: the seed of the fit, the same cells each time.
+        calibrated : bool, default=True
+            Score calibrated quantiles if the model has a calibration.
 
         Returns
         -------
@@ -160,22 +179,24 @@ class ChecksItself(FittedImputer):
         ------
         NotFittedError, InputError
             Before `fit`; if the data do not fit the model, a name is unknown, no cell can be
-            hidden, or the model's calibration is that of another method, sampler, variance or
-            start.
+            hidden, all are refused, or the model's calibration is that of another method,
+            sampler, variance or start.
         """
         from tsimpute import selfcheck
         from tsimpute.evaluation.rivals import RIVALS
+        from tsimpute.exam import pattern_for
         from tsimpute.methods import known_name
 
         names = [known_name("methods", name, RIVALS) for name in methods or RIVALS]
         if period is not None:
             check_count("period", period)
         panel = self._read(X)
+        pattern = pattern_for(self.mode, pattern, "like-data")
         hiding = self._hiding(random_state, pattern, hidden_fraction, max_windows)
-        return selfcheck.evaluate(self, panel, hiding, names, period)
+        return selfcheck.evaluate(self, panel, hiding, names, period, calibrated)
 
     def _hiding(
-        self, random_state: Any, pattern: str, hidden_fraction: float, max_windows: int
+        self, random_state: Any, pattern: str | None, hidden_fraction: float, max_windows: int
     ) -> Hiding:
         from tsimpute.calibrating import Hiding
 

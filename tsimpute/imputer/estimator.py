@@ -637,13 +637,16 @@ class EDDPMImputer(
         y : None
             Ignored.
         hidden_fraction : float, default=0.1
-            Share of the observed cells that is hidden, the same ones at each call.
+            Share of the observed cells that is hidden, the same ones at each call: single
+            cells, and the last rows of stretches that are cut at random with ``mode="forecast"``.
 
         Returns
         -------
         float
             In standardised units, so that features count alike. 19 quantile levels, divided by
-            the mean absolute value (CSDI, Section 6.1).
+            the mean absolute value (CSDI, Section 6.1). Calibrated if the model's calibration is
+            that of the imputer's present method, sampler, variance and start; `bounds`,
+            `integers`, `order`, `max_gap` and `min_observed` are not read.
 
         Raises
         ------

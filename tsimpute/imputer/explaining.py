@@ -38,6 +38,7 @@ class ExplainsCells(FittedImputer):
         method: str | None = None,
         sampler: str | None = None,
         variance: str | None = None,
+        calibrated: bool = True,
     ) -> pd.DataFrame:
         """Say of each cell whether it was observed, imputed or refused, and why.
 
@@ -46,7 +47,7 @@ class ExplainsCells(FittedImputer):
         X : DataFrame, array, DataArray or Dataset
         missing_only : bool, default=False
             Leave the observed cells out.
-        n_samples, random_state, method, sampler, variance : optional
+        n_samples, random_state, method, sampler, variance, calibrated : optional
             As in `predict_quantiles`; with none of them `value` is what `transform` fills in.
 
         Returns
@@ -65,11 +66,12 @@ class ExplainsCells(FittedImputer):
         Raises
         ------
         NotFittedError, InputError
-            As in `transform`.
+            As in `transform`; if the model's calibration is that of another method, sampler,
+            variance or start.
         """
         from tsimpute.choices import Choice
         from tsimpute.provenance import explained
 
         panel = self._read(X)
-        choice = Choice(n_samples, random_state, method, sampler, variance)
+        choice = Choice(n_samples, random_state, method, sampler, variance, calibrated)
         return explained(self, panel, choice, self.model_id_, missing_only)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import cycle
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pandas as pd
 
 from tsimpute.errors import InputError
@@ -35,7 +34,8 @@ _BASELINE_STYLES: tuple[tuple[str, LineStyleType], ...] = (
     (PURPLE, ":"),
     (ORANGE, (0, (5, 1, 1, 1))),
 )
-_DRAWN_LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
+_BAND_COLOURS = ("#CFE3F1", "#8FC0E0")  # the wider one first
+_USUAL_BANDS = (0.05, 0.25)  # lower levels
 
 
 def plot_imputation(
@@ -49,15 +49,17 @@ def plot_imputation(
     ax: Axes | None = None,
     path: PathLike | None = None,
 ) -> Axes:
-    """Draw readings, and in the holes the median with the 50 % and 90 % bands.
+    """Draw readings, and in the holes the median with one or two bands.
 
     Parameters
     ----------
     observed : Series or DataFrame of float
         One series by time; NaN where a reading is missing.
     quantiles : DataArray of float, dims (quantile, time, feature)
-        Predicted quantiles in the data's unit, with the levels 0.05, 0.25, 0.5, 0.75 and 0.95 and
-        all times of ``observed``; read only in the holes.  The dimension ``feature`` may be absent.
+        Predicted quantiles in the data's unit, at the level 0.5 and others, for all times of
+        ``observed``; read only in the holes.  The dimension ``feature`` may be absent.  A band
+        needs both its ends, such as 0.05 and 0.95.  Of more than two bands those of 50 % and 90 %
+        are drawn, or else the narrowest and the widest.
     feature : str, optional
         The column to draw; needed if there are several.
     truth : Series or DataFrame of float, optional
@@ -78,22 +80,22 @@ def plot_imputation(
     Raises
     ------
     InputError
-        If the feature, a level or a time is missing.
+        If the feature, the level 0.5 or a time is missing.
     MissingExtraError
         If matplotlib is not installed.
     """
     readings = one_column(observed, feature, "observed")
     holes = readings.isna()
     drawn = with_neighbours(holes)
-    quantile_lines = _drawn_quantiles(quantiles, readings)
-    bands = {
-        level: quantile_lines[level].where(holes, readings).where(drawn) for level in _DRAWN_LEVELS
-    }
+    lines = _quantile_lines(quantiles, readings)
+    lines = lines.apply(lambda line: line.where(holes, readings).where(drawn))
     figure, ax = figure_and_axes(ax, (9.0, 4.0))
-    for low, high, colour in ((0.05, 0.95, "#CFE3F1"), (0.25, 0.75, "#8FC0E0")):
-        label = f"{high - low:.0%} interval"
-        ax.fill_between(readings.index, bands[low], bands[high], color=colour, lw=0, label=label)
-    ax.plot(readings.index, bands[0.5], color=BLUE, linewidth=1.8, label="median")
+    for (low, high), colour in zip(
+        _drawn_bands(lines.columns.tolist()), _BAND_COLOURS, strict=False
+    ):
+        ends, label = (lines[low], lines[high]), f"{100 * (high - low):.3g}% interval"
+        ax.fill_between(readings.index, *ends, color=colour, lw=0, label=label)
+    ax.plot(readings.index, lines[0.5], color=BLUE, linewidth=1.8, label="median")
     for (name, other), (colour, style) in zip(
         (baseline or {}).items(), cycle(_BASELINE_STYLES), strict=False
     ):
@@ -111,8 +113,17 @@ def plot_imputation(
     return ax
 
 
-def _drawn_quantiles(quantiles: xarray.DataArray, readings: pd.Series[float]) -> pd.DataFrame:
-    """The five drawn levels (columns) at the times of the readings (rows)."""
+def _drawn_bands(levels: Sequence[float]) -> list[tuple[float, float]]:
+    """Lower and upper level of at most two bands, the wider one first."""
+    ends = [(low, round(1 - low, 9)) for low in sorted(levels) if low < 0.5]
+    bands = [(low, high) for low, high in ends if high in levels]
+    if len(bands) <= 2:
+        return bands
+    return [band for band in bands if band[0] in _USUAL_BANDS] or [bands[0], bands[-1]]
+
+
+def _quantile_lines(quantiles: xarray.DataArray, readings: pd.Series[float]) -> pd.DataFrame:
+    """All levels (columns) at the times of the readings (rows)."""
     if "feature" in quantiles.dims:
         names = quantiles["feature"].to_numpy().tolist()
         name = names[0] if len(names) == 1 else readings.name
@@ -120,12 +131,10 @@ def _drawn_quantiles(quantiles: xarray.DataArray, readings: pd.Series[float]) ->
             raise InputError(f"feature: got {name!r}, expected one of the quantiles': {names}")
         quantiles = quantiles.sel(feature=name)
     table = quantiles.transpose("time", "quantile")
-    levels, times = table["quantile"].to_numpy().astype(float), table["time"].to_index()
-    absent = [level for level in _DRAWN_LEVELS if not np.isclose(levels, level).any()]
-    if absent:
-        raise InputError(f"quantiles: got levels {levels.tolist()}, expected also {absent}")
+    levels, times = table["quantile"].to_numpy().astype(float).round(9), table["time"].to_index()
+    if 0.5 not in levels:
+        raise InputError(f"quantiles: got levels {levels.tolist()}, expected also 0.5")
     if not readings.index.isin(times).all():
         raise InputError("quantiles: got no values at some times of observed, expected all of them")
-    places = [int(np.argmin(np.abs(levels - level))) for level in _DRAWN_LEVELS]
-    drawn = pd.DataFrame(table.to_numpy()[:, places], index=times, columns=list(_DRAWN_LEVELS))
-    return drawn.loc[readings.index]
+    lines = pd.DataFrame(table.to_numpy(), index=times, columns=levels.tolist())
+    return lines.loc[readings.index]
