@@ -449,6 +449,7 @@ def test_what_cannot_be_used_is_one_sentence_and_status_1(
         (["evaluate", "MODEL", "DATA", "--out", "a.txt"], "expected an ending of .csv"),
         (["plot", "steps", "MODEL", "--out", "a.gif"], "expected an ending of .png"),
         (["plot", "data", "DATA", "--rows", "3", "--out", "a.png"], "expected first:last"),
+        (["plot", "data", "DATA", "--rows", "9000:", "--out", "a.png"], "numbered from 0"),
     ],
 )
 def test_a_wrong_command_is_status_2(folder: Path, run: Run, arguments, message) -> None:

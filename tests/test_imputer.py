@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
-from tsimpute import EDDPMImputer, calibrating, heads
+from tsimpute import EDDPMImputer, calibrating, heads, load
 from tsimpute.errors import DataWarning, DivergenceError, InputError, InputTypeError
 from tsimpute.training import variance_heads
 from tsimpute.training.loop import Trainer
@@ -120,6 +121,18 @@ def test_columns_are_matched_by_name_and_given_back_in_the_users_order(
     out = fitted.transform(df[["c", "a", "b"]])
     assert list(out.columns) == ["c", "a", "b"]
     np.testing.assert_array_equal(out[["a", "b", "c"]].to_numpy(), fitted.transform(df).to_numpy())
+
+
+def test_data_of_another_time_step_are_warned_of(fitted: EDDPMImputer, tmp_path: Path) -> None:
+    table = wave()
+    for imputer in (fitted, load(fitted.save(tmp_path / "model"))):
+        for step in ("D", "MS"):
+            times = pd.date_range("2026-01-01", periods=len(table), freq=step)
+            with pytest.warns(DataWarning, match=r"X has .*trained on a step of 0 days 01:00:00"):
+                imputer.transform(table.set_axis(times))
+        later = pd.date_range("2031-05-05", periods=len(table), freq="h", tz="Asia/Tokyo")
+        for known in (later, pd.RangeIndex(len(table))):
+            imputer.transform(table.set_axis(known))
 
 
 def test_float32_stays_float32(fitted: EDDPMImputer) -> None:

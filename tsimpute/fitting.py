@@ -23,6 +23,7 @@ from tsimpute.model import FittedModel, resolve_device
 from tsimpute.panel.core import Panel
 from tsimpute.panel.scaling import FeatureScaler
 from tsimpute.panel.side import NO_SIDE, SideColumns, SideShape, scaled_series
+from tsimpute.panel.time_step import TimeStep
 from tsimpute.panel.transforms import read_kinds
 from tsimpute.running import own_random_numbers, run_trainer, say
 from tsimpute.time_budget import training_seconds
@@ -158,7 +159,7 @@ def fine_tune(
     model = _fitted(trainer, old.scaler, data.panel, old.side, old.window_steps)
     # These two know nothing of steps; variance heads, and all else, belong to the old network.
     kept = replace(model, marginals=old.marginals, spectrum=old.spectrum)
-    return replace(kept, feature_names=old.feature_names), trainer
+    return replace(kept, feature_names=old.feature_names, time_step=old.time_step), trainer
 
 
 def data_plan(imputer: Settings, side: SideColumns | None = None) -> DataPlan:
@@ -272,6 +273,7 @@ def _fitted(
         window_steps=window_steps,
         widths=None if trainer.config.random_widths is None else StepWidths.whole(len(grid)),
         side=side,
+        time_step=TimeStep.of(panel) if side is None or side.clock is None else None,
     )
 
 

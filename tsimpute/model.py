@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,16 +17,18 @@ from tsimpute.denoiser.heads import OutputHead
 from tsimpute.denoiser.marginals import MarginalNetwork
 from tsimpute.denoiser.step_widths import StepWidths, step_networks
 from tsimpute.diffusion.schedule import NoiseSchedule, TimeGrid
-from tsimpute.errors import InputError
+from tsimpute.errors import DataWarning, InputError
 from tsimpute.evaluation.conformal import Calibration
 from tsimpute.panel.containers import read_panel
 from tsimpute.panel.core import Panel
 from tsimpute.panel.fill_values import warn_of_fill_values
 from tsimpute.panel.scaling import FeatureScaler
 from tsimpute.panel.side import NO_SIDE, SideColumns, SideShape, scaled_series
+from tsimpute.panel.time_step import TimeStep
 from tsimpute.samplers.ggdm import Coefficients
 
 CLAMP_WIDENING = 0.25  # of the training range, on either side
+SAME_STEP = 0.01  # share of a time step that two of them may differ by
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,8 @@ class FittedModel:
         Factors that quantiles are stretched by; for the steps of `grid`.
     side : SideColumns, optional
         What conditions the network besides the features.
+    time_step : TimeStep, optional
+        What one row was in the training data; None where that is not known, or not of one length.
     """
 
     network: CSDIDenoiser
@@ -83,6 +88,7 @@ class FittedModel:
     widths: StepWidths | None = None
     calibration: Calibration | None = None
     side: SideColumns | None = None
+    time_step: TimeStep | None = None
 
     def __post_init__(self) -> None:
         if self.widths is not None and len(self.widths) != len(self.grid):
@@ -155,6 +161,21 @@ class FittedModel:
             known.append((panel.covariates, names, self.side.scaler))
         for series, labels, scaler in known:
             warn_of_fill_values(series, labels, panel.name, scaler, stacklevel)
+
+    def warn_of_other_step(self, panel: Panel, stacklevel: int) -> None:
+        """Give a DataWarning if a row of a panel is longer or shorter than in the training data."""
+        known = self.time_step
+        too_short = max(len(times) for times in panel.times) < 3  # a month, or 31 days?
+        if known is None or not known.in_time or not self.regular or too_short:
+            return
+        step = TimeStep.of(panel)
+        if step.in_time and not known.agrees_with(step, SAME_STEP):
+            warnings.warn(
+                f"{panel.name} has {step}, but the model was trained on {known}, and takes a row "
+                f"for as long; resample {panel.name}, or fit with time='clock'",
+                DataWarning,
+                stacklevel=stacklevel,
+            )
 
     def scaled(self, panel: Panel) -> list[NDArray[np.float64]]:
         """Each series of a panel as the network wants it; see `scaled_series`."""

@@ -48,6 +48,7 @@ from tsimpute.evaluation.conformal import Calibration
 from tsimpute.model import FittedModel
 from tsimpute.panel.scaling import FeatureScaler
 from tsimpute.panel.side import SideColumns
+from tsimpute.panel.time_step import TimeStep
 from tsimpute.plain import plain_parameters
 from tsimpute.samplers.ggdm import Coefficients
 
@@ -71,6 +72,7 @@ PARTS: dict[str, Callable[[dict[str, Any]], Any]] = {
     "calibration": Calibration.from_dict,
     "side": SideColumns.from_dict,
     "widths": StepWidths.from_dict,
+    "time_step": TimeStep.from_dict,
 }
 
 

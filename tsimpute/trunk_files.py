@@ -114,7 +114,7 @@ def _read(path: Path) -> PretrainedTrunk:
         config=config,
         weights=weights,
         feature_names=names,
-        time_step=TimeStep(**stored["time_step"]),
+        time_step=TimeStep.from_dict(stored["time_step"]),
         parameters=stored["parameters"],
         history=pd.read_csv(path / "history.csv"),
     )

@@ -57,7 +57,7 @@ def draw_data(
 
     _check_picture(out)
     recording = read(data, time_column=time_column, series_column=series_column)
-    _save(plot_series(_one_series(recording, series).iloc[_rows(rows)], feature), out)
+    _save(plot_series(_some_rows(_one_series(recording, series), rows), feature), out)
 
 
 @plots.command("missingness")
@@ -94,11 +94,13 @@ def draw_imputation(
 ) -> None:
     """Readings, and median and bands in the gaps, of one feature of one series."""
     from tsimpute.plotting import plot_imputation
+    from tsimpute.plotting.series import one_column
 
     _check_picture(out)
     imputer = load_model(model, device, quiet)
     table = _one_series(read_for(imputer, data, time_column, series_column), series)
-    drawn = table.iloc[_rows(rows)]
+    drawn = _some_rows(table, rows)
+    one_column(drawn, feature, str(data))  # before anything is sampled
     around = table.iloc[_widened(_rows(rows), len(table), imputer.window_steps)]
     quantiles = imputer.predict_quantiles(around, BANDS, n_samples=samples, random_state=seed)
     _save(plot_imputation(drawn, quantiles, feature), out)
@@ -199,6 +201,15 @@ def _one_series(recording: Recording, series: str | None) -> pd.DataFrame:
         raise InputError(f"series={series!r}: expected one of {len(places)} series: {some}, …")
     own: pd.DataFrame = table.loc[ids == places[series]]
     return own.set_index(own.index.get_level_values(1))
+
+
+def _some_rows(table: pd.DataFrame, text: str | None) -> pd.DataFrame:
+    chosen = table.iloc[_rows(text)]
+    if chosen.empty:
+        raise typer.BadParameter(
+            f"got {text!r}, but there are {len(table)} rows, numbered from 0", param_hint="--rows"
+        )
+    return chosen
 
 
 def _rows(text: str | None) -> slice:

@@ -59,7 +59,7 @@ def evaluate(
     found = imputer.evaluate(
         recording.data,
         pattern,
-        methods=None if methods is None else methods.split(","),
+        methods=None if methods is None else [name.strip() for name in methods.split(",")],
         period=period,
         hidden_fraction=hidden_fraction,
         max_windows=max_windows,

@@ -96,6 +96,7 @@ class FittedImputer(BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self)
         panel = self.model_.read(X)
         self.model_.warn_of_fill_values(panel, stacklevel=5)  # for who called the public method
+        self.model_.warn_of_other_step(panel, stacklevel=4)
         if self.mode == "forecast":
             check_forecast_panel(panel, self.model_.window_steps)
         return panel

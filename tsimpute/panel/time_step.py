@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
@@ -66,6 +67,11 @@ class TimeStep:
     def to_dict(self) -> dict[str, Any]:
         """Plain data, for a file: the fields."""
         return asdict(self)
+
+    @classmethod
+    def from_dict(cls, stored: Mapping[str, Any]) -> TimeStep:
+        """The step that `to_dict` described."""
+        return cls(**stored)
 
     def __str__(self) -> str:
         if self.calendar is not None:
