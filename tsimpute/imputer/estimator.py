@@ -543,7 +543,9 @@ class EDDPMImputer(
         n_samples : int, optional
             Default: the imputer's own.
         random_state : int, RandomState or None, optional
-            None: the seed of the fit, the same samples each time.
+            None: the seed of the fit, the same samples each time. What is drawn for a cell belongs
+            to the seed, the place of its series in X and its row, whatever shares the batch: the
+            same series at another place has other samples.
         method : {"samples"}, optional
             There is no other: the head describes each cell alone. The imputer's own `method` is
             not read here.
