@@ -573,7 +573,11 @@ def test_ctrl_c_uses_the_best_of_what_was_tried(slim, monkeypatch, capsys):
         return original(judge, strategy)
 
     monkeypatch.setattr(Judge, "crps", stop)
-    slim.set_params(verbose=1).search_widths(table(), flops_weight=1e6, **SEARCH)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in the background
+    try:
+        slim.set_params(verbose=1).search_widths(table(), flops_weight=1e6, **SEARCH)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert slim.width_search_["widths"].tolist() == scored[:3]
     assert "stopped by the user; the best of 3 strategies" in capsys.readouterr().err
     assert slim.width_search_["crps"].notna().all()
