@@ -188,8 +188,10 @@ def test_a_calibration_goes_when_what_it_was_learned_with_changes(own):
 def test_pruning_calibrates_again_where_fitting_did(own):
     own.prune(_table(), kept_steps=2)
     assert len(own.model_.grid) == 2 and own.model_.calibration is not None
-    own.set_params(calibrate=False).prune(_table(), kept_steps=1)
+    with pytest.warns(UserWarning, match=r"no longer calibrated.*fit_calibration") as caught:
+        own.set_params(calibrate=False).prune(_table(), kept_steps=1)
     assert own.model_.calibration is None
+    assert caught[0].filename == __file__
 
 
 def test_a_saved_model_gives_the_same_calibrated_quantiles(imputer, tmp_path):

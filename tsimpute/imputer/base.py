@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Hashable, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -152,6 +153,17 @@ class FittedImputer(BaseEstimator):  # type: ignore[misc]
         from tsimpute.calibrating import held_out_panel
 
         return held_out_panel(self, panel, window_steps, seed) if self.calibrate else None
+
+    def _warn_if_calibration_is_lost(
+        self, old: FittedModel, held_out: Panel | None, stacklevel: int
+    ) -> None:
+        """Warn whoever called the public method, unless the new model is calibrated too."""
+        if held_out is None and old.calibration is not None:
+            warnings.warn(
+                "quantiles are no longer calibrated: their calibration was that of the network's "
+                "steps and widths before; call fit_calibration(X)",
+                stacklevel=stacklevel,
+            )
 
     def _calibrate_own(self, held_out: Panel | None, deadline: Deadline = NEVER) -> Self:
         from tsimpute.calibrating import Hiding, with_calibration

@@ -433,8 +433,10 @@ class EDDPMImputer(
         data = self._read_training(X, patterns)
         held_out = self._held_out(data.panel, self.model_.window_steps, self.seed_)
         how = Pruning(kept_steps, epochs, mask_rule, steps)
-        model, trainer = fine_tune(self, self.model_, data, how)
+        old = self.model_
+        model, trainer = fine_tune(self, old, data, how)
         self._adopt_trained(model, self.seed_, trainer)
+        self._warn_if_calibration_is_lost(old, held_out, stacklevel=3)
         return self._finish_fit(data, held_out)
 
     @classmethod

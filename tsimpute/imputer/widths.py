@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -230,10 +229,5 @@ class SlimsSteps(FittedImputer):
         self, data: TrainingData | None, held_out: Panel | None, old: FittedModel
     ) -> Self:
         """Variance and calibration at the new widths; a warning where a calibration is lost."""
-        if held_out is None and old.calibration is not None:
-            warnings.warn(
-                "quantiles are no longer calibrated: their calibration was that of the network's "
-                "widths before; call fit_calibration(X)",
-                stacklevel=3,
-            )
+        self._warn_if_calibration_is_lost(old, held_out, stacklevel=4)
         return self if data is None else self._finish_fit(data, held_out)
