@@ -35,7 +35,7 @@ check: setup  ## lint, format, types, import direction, docstrings
 	$(BIN)/python -m pytest --quiet tests/test_project.py
 
 docs: setup  ## build the documentation, and run its gallery, in docs/_build/html; a warning fails
-	$(BIN)/sphinx-build --fail-on-warning --keep-going --fresh-env --quiet -b html docs docs/_build/html
+	$(BIN)/sphinx-build --fail-on-warning --keep-going --fresh-env --quiet $(SPHINX_OPTIONS) -b html docs docs/_build/html
 
 demo: setup  ## impute a real series and write tables and pictures to demo_output/
 	$(BIN)/python -m tsimpute.demo
