@@ -247,8 +247,18 @@ def _window_with_holes(model: FittedModel) -> pd.DataFrame:
         for place, mean in sorted(known):
             values = np.insert(values, place, mean, axis=1)
     names = model.input_names
-    times: pd.Index[Any] = pd.date_range("2000-01-01", periods=len(values), freq="h")
+    times: pd.Index[Any] = pd.date_range("2000-01-01", periods=len(values), freq=_freq(model))
     clock = None if model.side is None else model.side.clock
     if clock is not None and not clock.in_seconds:
         times = pd.RangeIndex(len(values))
     return pd.DataFrame(values, times, None if names is None else list(names))
+
+
+def _freq(model: FittedModel) -> str | pd.Timedelta:
+    """A row of the training data as pandas has it, or an hour where that is not known."""
+    step = model.time_step
+    if step is None or not step.in_time:
+        return "h"
+    if step.calendar is not None:
+        return step.calendar
+    return pd.Timedelta(seconds=step.length) if step.length else "h"

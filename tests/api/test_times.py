@@ -287,6 +287,7 @@ INDEXES: dict[str, tuple[str, Any]] = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:X has .* but the model was trained on:UserWarning")
 @pytest.mark.parametrize("which", INDEXES)
 def test_the_client_gives_the_librarys_numbers_on_the_same_index(
     server: Server, imputers: dict[str, EDDPMImputer], which: str
