@@ -325,3 +325,12 @@ def test_without_matplotlib_the_extra_is_named(schedule, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(MissingExtraError, match=r"tsimpute\[plot\]"):
         plotting.plot_step_schedule(schedule)
+
+
+@pytest.mark.parametrize(("n_settings", "inside"), [(3, True), (9, False)])
+def test_many_names_of_settings_stand_beside_the_curves(n_settings: int, inside: bool) -> None:
+    names = [f"setting {i}" for i in range(n_settings)]
+    table = pd.DataFrame({"cost": range(1, n_settings + 1), "crps": 0.2, "setting": names})
+    ax = plotting.plot_quality(table, "cost", "crps", "setting")
+    ax.figure.draw_without_rendering()
+    assert (ax.get_legend().get_window_extent().x1 <= ax.get_window_extent().x1) is inside

@@ -70,6 +70,9 @@ def plot_loss_curves(
     return ax
 
 
+_MOST_INSIDE = 6  # settings whose names may stand among the curves
+
+
 def plot_quality(
     table: pd.DataFrame,
     x: str,
@@ -100,7 +103,8 @@ def plot_quality(
     need_columns(table, (x, y, by), "table")
     if not (table[x] > 0).all():
         raise InputError(f"table: got {table[x].min()} in column {x!r}, expected numbers above 0")
-    figure, ax = figure_and_axes(ax, (7.0, 4.2))
+    many = table[by].nunique() > _MOST_INSIDE
+    figure, ax = figure_and_axes(ax, (9.6 if many else 7.0, 4.2))
     looks = zip(cycle(_LINE_COLOURS), cycle(_LINE_MARKERS), strict=False)
     for (method, group), (colour, marker) in zip(
         table.groupby(by, sort=False), looks, strict=False
@@ -113,7 +117,8 @@ def plot_quality(
         ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
         ax.xaxis.minorticks_off()
     ax.set(xlabel=x, ylabel=y)
-    ax.legend(frameon=False, title=by)
+    outside = {"loc": "upper left", "bbox_to_anchor": (1.01, 1.0)} if many else {}
+    ax.legend(frameon=False, title=by, **outside)
     finished(figure, path)
     return ax
 
