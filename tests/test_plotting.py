@@ -333,4 +333,5 @@ def test_many_names_of_settings_stand_beside_the_curves(n_settings: int, inside:
     table = pd.DataFrame({"cost": range(1, n_settings + 1), "crps": 0.2, "setting": names})
     ax = plotting.plot_quality(table, "cost", "crps", "setting")
     ax.figure.draw_without_rendering()
-    assert (ax.get_legend().get_window_extent().x1 <= ax.get_window_extent().x1) is inside
+    end = ax.get_legend().get_window_extent().x1
+    assert bool(end <= ax.get_window_extent().x1) is inside

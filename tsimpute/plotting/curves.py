@@ -117,8 +117,10 @@ def plot_quality(
         ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
         ax.xaxis.minorticks_off()
     ax.set(xlabel=x, ylabel=y)
-    outside = {"loc": "upper left", "bbox_to_anchor": (1.01, 1.0)} if many else {}
-    ax.legend(frameon=False, title=by, **outside)
+    legend = ax.legend(frameon=False, title=by)
+    if many:
+        legend.set_loc("upper left")
+        legend.set_bbox_to_anchor((1.01, 1.0), transform=ax.transAxes)
     finished(figure, path)
     return ax
 
