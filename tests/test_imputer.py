@@ -128,8 +128,11 @@ def test_data_of_another_time_step_are_warned_of(fitted: EDDPMImputer, tmp_path:
     for imputer in (fitted, load(fitted.save(tmp_path / "model"))):
         for step in ("D", "MS"):
             times = pd.date_range("2026-01-01", periods=len(table), freq=step)
-            with pytest.warns(DataWarning, match=r"X has .*trained on a step of 0 days 01:00:00"):
-                imputer.transform(table.set_axis(times))
+            other, told = table.set_axis(times), r"X has .*trained on a step of 0 days 01:00:00"
+            for call in (imputer.transform, copy.deepcopy(imputer).fit_variance):
+                with pytest.warns(DataWarning, match=told) as caught:
+                    call(other)
+                assert caught[0].filename == __file__
         later = pd.date_range("2031-05-05", periods=len(table), freq="h", tz="Asia/Tokyo")
         for known in (later, pd.RangeIndex(len(table))):
             imputer.transform(table.set_axis(known))

@@ -1,6 +1,6 @@
 """Seconds of `EDDPMImputer().fit(df)` and of `transform` on 10,000 rows of 10 columns.
 
-    python benchmarks/speed/default_fit.py            # about ten minutes on two idle cores
+    python benchmarks/speed/default_fit.py
 
 All defaults. The series is that of `memory.py`: random walks with a fifth of the cells missing.
 `cpu_seconds` are of all threads, and tell how busy the machine was. Wanted: 600 s.

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
-from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from tsimpute.panel.checks import check_forecast_panel
@@ -93,25 +92,26 @@ class FittedImputer(BaseEstimator):  # type: ignore[misc]
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "model_")
 
-    def _read(self, X: Any) -> Panel:
+    def _read(self, X: Any, stacklevel: int = 4) -> Panel:
         check_is_fitted(self)
         panel = self.model_.read(X)
-        self.model_.warn_of_fill_values(panel, stacklevel=5)  # for who called the public method
-        self.model_.warn_of_other_step(panel, stacklevel=4)
+        # Both point at who called the public method.
+        self.model_.warn_of_fill_values(panel, stacklevel + 1)
+        self.model_.warn_of_other_step(panel, stacklevel)
         if self.mode == "forecast":
             check_forecast_panel(panel, self.model_.window_steps)
         return panel
 
     def _seed(self, random_state: Any) -> int:
         """Seed of a call; that of the fit where there is no random state."""
-        if random_state is None:
-            return self.seed_
-        return int(check_random_state(random_state).randint(2**31 - 1))
+        from tsimpute.choices import Choice, seed_for
+
+        return seed_for(self, Choice(random_state=random_state))
 
     def _read_training(self, X: Any, patterns: Any = None) -> TrainingData:
         from tsimpute.training_data import TrainingData, read_patterns
 
-        panel, model = self._read(X), self.model_
+        panel, model = self._read(X, stacklevel=5), self.model_
         own = (model.input_names, model.n_inputs, model.side, model.regular)
         return TrainingData(panel, self.seed_, read_patterns(patterns, *own))
 
