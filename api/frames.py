@@ -77,7 +77,7 @@ def _counted(table: Table) -> Times:
 
 
 def _hole_windows(series: Sequence[FloatArray], model: Loaded) -> int:
-    from tsimpute.placing import hole_windows
+    from tsimpute.sampling.placing import hole_windows
 
     imputer = model.imputers[0]
     fitted, overlap = imputer.model_, imputer.overlap

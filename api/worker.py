@@ -12,8 +12,8 @@ from api.errors import ServiceError
 from api.registry import Loaded, is_sound
 from api.settings import Settings
 from api.telemetry import Metrics
-from tsimpute.batching import Question, quantiles_together
 from tsimpute.model import resolve_device
+from tsimpute.sampling.batching import Question, quantiles_together
 
 
 class Worker:

@@ -9,11 +9,17 @@ import pandas as pd
 import pytest
 
 from tsimpute import EDDPMImputer, load
-from tsimpute.batching import Question, quantiles_together
-from tsimpute.choices import Choice, check_choices, way_for
-from tsimpute.coupling import even_levels
 from tsimpute.errors import InputError
-from tsimpute.methods import FITTED_SAMPLERS, OWN_READING, SAMPLER_NAMES, VARIANCES, known_name
+from tsimpute.sampling.batching import Question, quantiles_together
+from tsimpute.sampling.choices import Choice, check_choices, way_for
+from tsimpute.sampling.coupling import even_levels
+from tsimpute.sampling.methods import (
+    FITTED_SAMPLERS,
+    OWN_READING,
+    SAMPLER_NAMES,
+    VARIANCES,
+    known_name,
+)
 from tsimpute.settings import DEFAULT_VARIANCE
 
 LEVELS = (0.001, 0.05, 0.25, 0.5, 0.75, 0.95, 0.999)
@@ -149,7 +155,7 @@ def test_a_temporal_spectrum_survives_pruning(imputer):
 def test_pruning_is_refused_before_training_if_a_calibration_would_lack_its_sampler(
     imputer, changed, sampler, monkeypatch
 ):
-    monkeypatch.setattr("tsimpute.fitting.fine_tune", None)
+    monkeypatch.setattr("tsimpute.fitting.fit.fine_tune", None)
     changed(sampler=sampler, calibrate=True)
     with pytest.raises(InputError, match=f"calibrate=True cannot be used with sampler='{sampler}'"):
         imputer.prune(_table(), kept_steps=2)
@@ -188,7 +194,7 @@ def test_some_samplers_take_no_variance(imputer, changed, sampler, monkeypatch):
         imputer.transform(_table(), sampler=sampler, variance="crps")  # named, though the default
     with pytest.raises(InputError, match=message):
         changed(variance="npr").transform(_table(), sampler=sampler)
-    monkeypatch.setattr("tsimpute.fitting.train_from_scratch", None)
+    monkeypatch.setattr("tsimpute.fitting.fit.train_from_scratch", None)
     with pytest.raises(InputError, match=message):
         EDDPMImputer(sampler=sampler, variance="npr", verbose=0).fit(_table())
 

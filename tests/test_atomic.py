@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tsimpute.atomic import new_file
+from tsimpute.storage.atomic import new_file
 
 
 def test_a_new_file_takes_the_place_of_the_old_one(tmp_path):

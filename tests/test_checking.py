@@ -8,16 +8,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tsimpute import EDDPMImputer, load, selfcheck
-from tsimpute.answers import cell_quantiles
-from tsimpute.batching import Question, quantiles_together
-from tsimpute.calibrating import Hiding, held_out_panel
-from tsimpute.choices import Choice
+from tsimpute import EDDPMImputer, load
+from tsimpute.assessment import selfcheck
+from tsimpute.assessment.calibration import Hiding, held_out_panel
 from tsimpute.errors import InputError
 from tsimpute.evaluation.conformal import GRID
 from tsimpute.evaluation.metrics import CRPS_LEVELS, mae, quantile_crps_from_quantiles, rmse
-from tsimpute.fitting import data_plan
+from tsimpute.fitting.fit import data_plan
 from tsimpute.panel.containers import read_panel
+from tsimpute.sampling.answers import cell_quantiles
+from tsimpute.sampling.batching import Question, quantiles_together
+from tsimpute.sampling.choices import Choice
 from tsimpute.training.setup import make_sources
 
 SIZE = {"window_steps": 12, "diffusion_steps": 10, "channels": 8, "layers": 1, "heads": 2}
@@ -122,7 +123,7 @@ def test_calibration_uses_rows_that_training_has_not_seen(imputer):
     ],
 )
 def test_what_cannot_be_calibrated_is_refused_before_training(changes, message, monkeypatch):
-    monkeypatch.setattr("tsimpute.fitting.train_from_scratch", None)
+    monkeypatch.setattr("tsimpute.fitting.fit.train_from_scratch", None)
     with pytest.raises(InputError, match=message):
         EDDPMImputer(**SIZE, **{**RUN, **QUIET, "calibrate": True, **changes}).fit(_table())
 

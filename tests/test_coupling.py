@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import norm
 
-from tsimpute.coupling import couple, even_levels
+from tsimpute.sampling.coupling import couple, even_levels
 
 
 def _quantiles(levels):

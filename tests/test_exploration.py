@@ -10,16 +10,22 @@ import pytest
 import torch
 
 from tsimpute import EDDPMImputer
+from tsimpute.assessment.exam import ExamPlan, make_exam
+from tsimpute.assessment.exploration import USUAL_SAMPLERS, Survey, speed_quality, step_importance
 from tsimpute.denoiser.context import NO_CONTEXT
 from tsimpute.diffusion.schedule import make_schedule
 from tsimpute.errors import InputError
 from tsimpute.evaluation.metrics import CRPS_LEVELS, quantile_crps_from_quantiles
 from tsimpute.evaluation.pareto import pareto_front
-from tsimpute.exam import ExamPlan, make_exam
-from tsimpute.exploration import USUAL_SAMPLERS, Survey, speed_quality, step_importance
+from tsimpute.fitting.respacing import (
+    STEP_CHOICES,
+    LevelTable,
+    measure_levels,
+    respaced,
+    with_steps,
+)
 from tsimpute.panel.containers import read_panel
 from tsimpute.plotting import plot_speed_quality
-from tsimpute.respacing import STEP_CHOICES, LevelTable, measure_levels, respaced, with_steps
 from tsimpute.samplers.ancestral import ancestral
 from tsimpute.samplers.genie import genie
 from tsimpute.samplers.protocol import Prediction
@@ -137,7 +143,7 @@ def test_the_windows_that_are_measured_do_not_depend_on_how_many_there_are(full,
         seen.append(example)
         return LevelTable(np.ones(10), np.full(10, 0.5), 1.0)
 
-    monkeypatch.setattr("tsimpute.respacing.measure_levels", measure)
+    monkeypatch.setattr("tsimpute.fitting.respacing.measure_levels", measure)
     long = read_panel(pd.concat([_table()] * 20, ignore_index=True))
     respaced(full, full.model_, "elbo", 3, long)
     assert seen[0].away.shape == (16, 12, 2)

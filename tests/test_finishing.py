@@ -13,17 +13,17 @@ import xarray as xr
 from sklearn.exceptions import NotFittedError
 
 from tsimpute import EDDPMImputer, load, pool
-from tsimpute.answers import cell_quantiles
-from tsimpute.batching import Question, quantiles_together
-from tsimpute.calibrating import Hiding
-from tsimpute.choices import Choice
+from tsimpute.assessment.calibration import Hiding
+from tsimpute.assessment.hidden_answers import answered_quantiles
 from tsimpute.errors import InputError
 from tsimpute.evaluation.metrics import CRPS_LEVELS, quantile_crps_from_quantiles
-from tsimpute.finishing import Finish
-from tsimpute.hidden_answers import answered_quantiles
-from tsimpute.inference import sample_windows
 from tsimpute.panel.containers import read_panel
 from tsimpute.panel.gaps import gap_lengths
+from tsimpute.sampling.answers import cell_quantiles
+from tsimpute.sampling.batching import Question, quantiles_together
+from tsimpute.sampling.choices import Choice
+from tsimpute.sampling.finishing import Finish
+from tsimpute.sampling.inference import sample_windows
 
 TINY: dict[str, Any] = {
     "window_steps": 12,
@@ -478,8 +478,8 @@ def windows(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         counted.append(len(places))
         return sample_windows(model, series, places, *rest)
 
-    monkeypatch.setattr("tsimpute.inference.sample_windows", counting)
-    monkeypatch.setattr("tsimpute.batching.sample_windows", counting)
+    monkeypatch.setattr("tsimpute.sampling.inference.sample_windows", counting)
+    monkeypatch.setattr("tsimpute.sampling.batching.sample_windows", counting)
     return counted
 
 

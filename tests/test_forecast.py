@@ -8,12 +8,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tsimpute import EDDPMImputer, exam
-from tsimpute.batching import Question, quantiles_together
+from tsimpute import EDDPMImputer
+from tsimpute.assessment import exam
 from tsimpute.errors import InputError
-from tsimpute.fitting import training_strategy
+from tsimpute.fitting.fit import training_strategy
 from tsimpute.panel.containers import read_panel
-from tsimpute.placing import hole_windows
+from tsimpute.sampling.batching import Question, quantiles_together
+from tsimpute.sampling.placing import hole_windows
 
 SETTINGS = {
     "window_steps": 12,

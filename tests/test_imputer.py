@@ -25,8 +25,10 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
-from tsimpute import EDDPMImputer, calibrating, heads, load
+from tsimpute import EDDPMImputer, load
+from tsimpute.assessment import calibration as calibrating
 from tsimpute.errors import DataWarning, DivergenceError, InputError, InputTypeError
+from tsimpute.fitting import heads
 from tsimpute.training import variance_heads
 from tsimpute.training.loop import Trainer
 
@@ -184,7 +186,7 @@ def test_same_seed_same_answer_other_seed_another(fitted: EDDPMImputer) -> None:
 def test_answer_does_not_depend_on_what_shares_the_batch(
     fitted: EDDPMImputer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tsimpute import inference, prepared
+    from tsimpute.sampling import inference, prepared
 
     stack = np.stack([wave(40, seed=s).to_numpy() for s in range(3)])
     together = fitted.sample(stack).values
@@ -400,7 +402,7 @@ def test_checkpoint_resumes_to_the_same_model(tmp_path: object) -> None:
             if Stop.left == 0:
                 raise KeyboardInterrupt
 
-    from tsimpute import running
+    from tsimpute.fitting import running
 
     original = running.save_checkpoint
 

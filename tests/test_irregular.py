@@ -15,13 +15,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tsimpute import EDDPMImputer, load
-from tsimpute.batching import Question, quantiles_together
 from tsimpute.denoiser.anchor import linear_between
 from tsimpute.denoiser.context import Context
 from tsimpute.denoiser.embeddings import time_code
 from tsimpute.errors import InputError
 from tsimpute.panel.containers import read_panel
 from tsimpute.panel.elapsed import Clock
+from tsimpute.sampling.batching import Question, quantiles_together
 
 TINY: dict[str, Any] = {
     "window_steps": 8,

@@ -15,7 +15,7 @@ from torch.nn.modules.module import register_module_forward_hook
 from tsimpute import EDDPMImputer
 from tsimpute.denoiser.marginals import MarginalNetwork
 from tsimpute.errors import InputError
-from tsimpute.fitting import data_plan
+from tsimpute.fitting.fit import data_plan
 from tsimpute.panel.containers import read_panel
 from tsimpute.training.setup import held_out_rows
 

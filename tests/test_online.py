@@ -9,14 +9,14 @@ import pandas as pd
 import pytest
 
 from tsimpute import EDDPMImputer, load
-from tsimpute.batching import Question, quantiles_together
-from tsimpute.calibrating import Hiding
+from tsimpute.assessment.calibration import Hiding
 from tsimpute.errors import InputError, InputTypeError
-from tsimpute.noise import BlockNoise
 from tsimpute.panel.containers import read_panel
 from tsimpute.panel.gaps import NOWHERE, distance_to_observed, gap_lengths
 from tsimpute.panel.refusal import Refusal
 from tsimpute.panel.windows import cut
+from tsimpute.sampling.batching import Question, quantiles_together
+from tsimpute.sampling.noise import BlockNoise
 
 LEVELS = (0.1, 0.5, 0.9)
 N_TIMES = 30
@@ -171,8 +171,8 @@ def test_earlier_fills_are_no_context(imputer, kind):
 
 
 def _at_origin(imputer, only, first, kind):
-    from tsimpute import answers
-    from tsimpute.choices import Choice
+    from tsimpute.sampling import answers
+    from tsimpute.sampling.choices import Choice
 
     panel = imputer._read(only)
     choice = Choice(method="head" if "head" in kind else None, origin=(0, first))

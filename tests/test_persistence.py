@@ -17,7 +17,7 @@ import pytest
 
 from tsimpute import EDDPMImputer, load
 from tsimpute.errors import InputError, ModelFileError
-from tsimpute.methods import FITTED_SAMPLERS
+from tsimpute.sampling.methods import FITTED_SAMPLERS
 
 GOLDEN = Path(__file__).parent / "golden"
 SMALL = {

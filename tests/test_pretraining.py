@@ -19,9 +19,9 @@ from sklearn.pipeline import make_pipeline
 
 from tsimpute import EDDPMImputer, load
 from tsimpute.errors import InputError, ModelFileError
+from tsimpute.fitting.trunk import feature_numbers
 from tsimpute.panel.containers import read_panel
 from tsimpute.panel.time_step import TimeStep
-from tsimpute.trunk import feature_numbers
 
 TINY = {
     "window_steps": 12,
@@ -179,7 +179,7 @@ def test_a_data_set_shorter_than_a_window_is_padded():
 
 
 def test_without_a_length_there_are_about_two_thousand_iterations(monkeypatch):
-    from tsimpute import pretraining
+    from tsimpute.fitting import pretraining
 
     seen = []
     monkeypatch.setattr(pretraining, "run_to_end", lambda imputer, run, *_: seen.append(run))
@@ -211,7 +211,7 @@ def test_ctrl_c_keeps_what_was_learned(monkeypatch, capsys):
 
 
 def test_a_stopped_run_goes_on_from_its_checkpoint(tmp_path, monkeypatch):
-    from tsimpute import pretraining
+    from tsimpute.fitting import pretraining
 
     file = tmp_path / "run.pt"
     whole = EDDPMImputer(**TINY).pretrain(table(), epochs=3)

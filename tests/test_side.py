@@ -14,12 +14,12 @@ import xarray as xr
 from sklearn.base import clone
 
 from tsimpute import EDDPMImputer, load
-from tsimpute.batching import Question, quantiles_together
 from tsimpute.denoiser.config import DenoiserConfig
 from tsimpute.denoiser.context import Context
 from tsimpute.denoiser.csdi import CSDIDenoiser
 from tsimpute.errors import InputError
 from tsimpute.model import FittedModel
+from tsimpute.sampling.batching import Question, quantiles_together
 
 TINY: dict[str, Any] = {
     "window_steps": 8,

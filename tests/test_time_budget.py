@@ -16,7 +16,7 @@ from torch.nn.modules.module import register_module_forward_hook
 from tsimpute import EDDPMImputer
 from tsimpute.denoiser.blocks import ResidualBlock
 from tsimpute.errors import InputError
-from tsimpute.time_budget import deadline_of, training_seconds
+from tsimpute.fitting.time_budget import deadline_of, training_seconds
 
 TINY: dict[str, Any] = {
     "window_steps": 8,

@@ -14,23 +14,23 @@ import torch
 from sklearn.base import clone
 
 from tsimpute import EDDPMImputer, load
-from tsimpute.batching import Question, quantiles_together
 from tsimpute.denoiser.flops import evaluation_flops
 from tsimpute.denoiser.slimmable import narrow_config, narrowed
 from tsimpute.denoiser.step_widths import StepWidths
 from tsimpute.errors import InputError, MissingExtraError, ModelFileError
-from tsimpute.heads import with_variance_at_all_widths
+from tsimpute.fitting.heads import with_variance_at_all_widths
+from tsimpute.fitting.respacing import with_steps
+from tsimpute.fitting.training_data import TrainingData
 from tsimpute.panel.containers import read_panel
 from tsimpute.plotting import plot_step_widths
-from tsimpute.prepared import WindowDenoiser, prepare
-from tsimpute.respacing import with_steps
 from tsimpute.samplers.catalogue import SAMPLERS
 from tsimpute.samplers.protocol import StepRecord
 from tsimpute.samplers.variance import fixed
-from tsimpute.training_data import TrainingData
-from tsimpute.width_progress import SearchBar, Work
-from tsimpute.width_search import Judge
-from tsimpute.widths import flops_share, with_strategy
+from tsimpute.sampling.batching import Question, quantiles_together
+from tsimpute.sampling.prepared import WindowDenoiser, prepare
+from tsimpute.widths.progress import SearchBar, Work
+from tsimpute.widths.search import Judge
+from tsimpute.widths.strategy import flops_share, with_strategy
 
 TINY = {
     "window_steps": 12,
@@ -292,7 +292,7 @@ def test_widths_pass_through_a_file(slim, tmp_path):
 def test_a_file_with_widths_for_other_steps_is_refused(slim, tmp_path):
     path = slim.save(tmp_path / "model")
     (path / "parts.json").write_text(json.dumps({"widths": {"eighths": [8]}}))
-    from tsimpute.directories import digest
+    from tsimpute.storage.directories import digest
 
     sums = (path / "SHA256SUMS").read_text().splitlines()
     mine = f"{digest((path / 'parts.json').read_bytes())}  parts.json"

@@ -35,7 +35,14 @@ from tsimpute.denoiser.heads import OutputHead
 from tsimpute.denoiser.marginals import LEVELS, MarginalNetwork
 from tsimpute.denoiser.step_widths import StepWidths
 from tsimpute.diffusion.schedule import NoiseSchedule
-from tsimpute.directories import (
+from tsimpute.errors import InputError, ModelFileError
+from tsimpute.evaluation.conformal import Calibration
+from tsimpute.model import FittedModel
+from tsimpute.panel.scaling import FeatureScaler
+from tsimpute.panel.side import SideColumns
+from tsimpute.panel.time_step import TimeStep
+from tsimpute.samplers.ggdm import Coefficients
+from tsimpute.storage.directories import (
     check_digests,
     check_own,
     checked_version,
@@ -43,14 +50,7 @@ from tsimpute.directories import (
     tensor_bytes,
     write_directory,
 )
-from tsimpute.errors import InputError, ModelFileError
-from tsimpute.evaluation.conformal import Calibration
-from tsimpute.model import FittedModel
-from tsimpute.panel.scaling import FeatureScaler
-from tsimpute.panel.side import SideColumns
-from tsimpute.panel.time_step import TimeStep
-from tsimpute.plain import plain_parameters
-from tsimpute.samplers.ggdm import Coefficients
+from tsimpute.storage.plain import plain_parameters
 
 if TYPE_CHECKING:
     from tsimpute.imputer import EDDPMImputer

@@ -34,16 +34,16 @@ from records import CACHE, RESULTS, add_rows, circumstances, has_row, read_rows
 from samplers import LEARNED_PLACES, with_heads
 
 from tsimpute import EDDPMImputer, load, load_air_quality, load_ett, load_weather
-from tsimpute.answers import cell_quantiles
-from tsimpute.calibrating import Hiding, held_out_panel, with_calibration
-from tsimpute.choices import Choice
+from tsimpute.assessment.calibration import Hiding, held_out_panel, with_calibration
+from tsimpute.assessment.exam import Exam
 from tsimpute.datasets.healthcare import VARIABLES
 from tsimpute.evaluation.conformal import Calibration, with_grid
 from tsimpute.evaluation.protocol import AQI_TEST_MONTHS, healthcare_split
-from tsimpute.exam import Exam
 from tsimpute.panel.containers import read_panel
 from tsimpute.panel.core import Panel
 from tsimpute.plotting import plot_reliability
+from tsimpute.sampling.answers import cell_quantiles
+from tsimpute.sampling.choices import Choice
 
 FILE = RESULTS / "calibration.csv"
 SETS = ("healthcare-head", "ett", "weather", "air-quality", "healthcare")

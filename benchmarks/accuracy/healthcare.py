@@ -30,7 +30,7 @@ from records import CACHE, RESULTS, add_row, circumstances, has_row
 from tsimpute import EDDPMImputer, load, load_healthcare
 from tsimpute.evaluation import score_samples
 from tsimpute.evaluation.protocol import healthcare_scale, healthcare_split, healthcare_targets
-from tsimpute.fitting import FINE_TUNING_RATE
+from tsimpute.fitting.fit import FINE_TUNING_RATE
 
 # The best places found by hand for the official weights, 0-based.
 WELL_PLACED: dict[int, list[int]] = {

@@ -38,8 +38,8 @@ from tsimpute.diffusion.schedule import TimeGrid, make_schedule
 from tsimpute.diffusion.step_selection import quadratic_steps, uniform_steps
 from tsimpute.errors import InputError
 from tsimpute.evaluation.metrics import CRPS_LEVELS, quantile_crps_from_quantiles
-from tsimpute.heads import training_examples
-from tsimpute.methods import VARIANCES
+from tsimpute.fitting.heads import training_examples
+from tsimpute.fitting.training_data import TrainingData
 from tsimpute.panel.containers import read_panel
 from tsimpute.samplers.catalogue import SAMPLERS
 from tsimpute.samplers.protocol import (
@@ -51,13 +51,13 @@ from tsimpute.samplers.protocol import (
     clean_values,
 )
 from tsimpute.samplers.wrapped import evaluations
+from tsimpute.sampling.methods import VARIANCES
 from tsimpute.training.variance_heads import (
     HEAD_KINDS,
     collect_cells,
     fit_variance_head,
     noise_power,
 )
-from tsimpute.training_data import TrainingData
 
 FILE = RESULTS / "samplers.csv"
 KEY = [*CASE_KEY, "sampler", "variance", "placement", "kept", "antithetic", "n_stays"]

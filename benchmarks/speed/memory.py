@@ -63,7 +63,7 @@ def fill(folder: Path, n_cells: int, options: argparse.Namespace) -> dict[str, A
     from provenance import provenance
 
     from tsimpute import load
-    from tsimpute.placing import hole_windows
+    from tsimpute.sampling.placing import hole_windows
 
     torch.set_num_threads(options.threads)
     told = provenance() | {"threads": options.threads, "note": options.note}

@@ -10,8 +10,8 @@ import pytest
 
 from tests.api.conftest import make_imputer, series
 from tsimpute import EDDPMImputer
-from tsimpute.batching import Question, quantiles_together
 from tsimpute.errors import InputError
+from tsimpute.sampling.batching import Question, quantiles_together
 
 LEVELS = (0.1, 0.5, 0.9)
 

@@ -10,11 +10,11 @@ import torch
 from safetensors.torch import save_file
 
 from tsimpute import EDDPMImputer
-from tsimpute.coupling import even_levels
 from tsimpute.denoiser.config import DenoiserConfig
 from tsimpute.denoiser.csdi import CSDIDenoiser
 from tsimpute.denoiser.csdi_weights import name_pairs, read_csdi_file, translate
 from tsimpute.errors import ModelFileError
+from tsimpute.sampling.coupling import even_levels
 
 
 def _official(make_pair, **size):

@@ -10,17 +10,17 @@ import torch
 from scipy.stats import norm
 
 from tests.samplers.oracle import GRIDS, exact_noise, exact_variance, laws, moments, true_start
-from tsimpute import inference, prepared
 from tsimpute.denoiser.anchor import Anchor
 from tsimpute.denoiser.config import DenoiserConfig
 from tsimpute.denoiser.csdi import CSDIDenoiser
 from tsimpute.denoiser.marginals import LEVELS
 from tsimpute.diffusion.schedule import make_schedule
-from tsimpute.inference import SamplingPlan, sample_holes, start_at_marginals
 from tsimpute.model import FittedModel
 from tsimpute.panel.scaling import FeatureScaler
-from tsimpute.placing import hole_windows, window_stride
 from tsimpute.samplers.ancestral import ancestral
+from tsimpute.sampling import inference, prepared
+from tsimpute.sampling.inference import SamplingPlan, sample_holes, start_at_marginals
+from tsimpute.sampling.placing import hole_windows, window_stride
 
 CPU = torch.device("cpu")
 

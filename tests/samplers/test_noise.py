@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tsimpute.noise import BlockNoise
+from tsimpute.sampling.noise import BlockNoise
 
 CPU = torch.device("cpu")
 

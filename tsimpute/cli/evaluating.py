@@ -22,7 +22,7 @@ from tsimpute.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from tsimpute.selfcheck import SelfCheck
+    from tsimpute.assessment.selfcheck import SelfCheck
 
 
 def evaluate(

@@ -75,9 +75,9 @@ def _value(text: str) -> Any:
 
 def make_imputer(parameters: dict[str, Any]) -> EDDPMImputer:
     """An imputer whose parameters are known and in range; anything else is a wrong command."""
-    from tsimpute.choices import check_choices
     from tsimpute.imputer import EDDPMImputer
     from tsimpute.model import resolve_device
+    from tsimpute.sampling.choices import check_choices
     from tsimpute.settings import check_parameters
 
     known = EDDPMImputer().get_params()

@@ -13,18 +13,18 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
+from tsimpute.fitting.time_budget import NEVER, OVER, Deadline
 from tsimpute.panel.checks import check_forecast_panel
 from tsimpute.panel.core import Panel
 from tsimpute.settings import LEARNED_VARIANCES
-from tsimpute.time_budget import NEVER, OVER, Deadline
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from tsimpute.fitting.training_data import TrainingData
     from tsimpute.model import FittedModel
-    from tsimpute.streams import Past
+    from tsimpute.sampling.streams import Past
     from tsimpute.training.loop import Trainer
-    from tsimpute.training_data import TrainingData
 
 FloatArray = NDArray[np.float64]
 
@@ -104,19 +104,19 @@ class FittedImputer(BaseEstimator):  # type: ignore[misc]
 
     def _seed(self, random_state: Any) -> int:
         """Seed of a call; that of the fit where there is no random state."""
-        from tsimpute.choices import Choice, seed_for
+        from tsimpute.sampling.choices import Choice, seed_for
 
         return seed_for(self, Choice(random_state=random_state))
 
     def _read_training(self, X: Any, patterns: Any = None) -> TrainingData:
-        from tsimpute.training_data import TrainingData, read_patterns
+        from tsimpute.fitting.training_data import TrainingData, read_patterns
 
         panel, model = self._read(X, stacklevel=5), self.model_
         own = (model.input_names, model.n_inputs, model.side, model.regular)
         return TrainingData(panel, self.seed_, read_patterns(patterns, *own))
 
     def _fit_own_variance(self, data: TrainingData, deadline: Deadline = NEVER) -> Self:
-        from tsimpute.heads import with_variance
+        from tsimpute.fitting.heads import with_variance
 
         if self.variance in LEARNED_VARIANCES:
             how = (self.variance, VARIANCE_BATCHES, deadline)
@@ -127,7 +127,7 @@ class FittedImputer(BaseEstimator):  # type: ignore[misc]
         self, data: TrainingData, held_out: Panel | None = None, deadline: Deadline = NEVER
     ) -> Self:
         """What comes after training; Ctrl-C shortens the first part and leaves out the second."""
-        from tsimpute.running import say
+        from tsimpute.fitting.running import say
 
         if not self._stopped_while_learning_variance(data, deadline):
             with suppress(KeyboardInterrupt):
@@ -138,7 +138,7 @@ class FittedImputer(BaseEstimator):  # type: ignore[misc]
 
     def _stopped_while_learning_variance(self, data: TrainingData, deadline: Deadline) -> bool:
         """Learn the variance, after Ctrl-C from the batches that were seen until then."""
-        from tsimpute.running import ctrl_c_noted
+        from tsimpute.fitting.running import ctrl_c_noted
 
         try:
             with ctrl_c_noted() as pressed:
@@ -150,7 +150,7 @@ class FittedImputer(BaseEstimator):  # type: ignore[misc]
 
     def _held_out(self, panel: Panel, window_steps: int, seed: int) -> Panel | None:
         """What the imputer will be calibrated on, before it is trained."""
-        from tsimpute.calibrating import held_out_panel
+        from tsimpute.assessment.calibration import held_out_panel
 
         return held_out_panel(self, panel, window_steps, seed) if self.calibrate else None
 
@@ -166,7 +166,7 @@ class FittedImputer(BaseEstimator):  # type: ignore[misc]
             )
 
     def _calibrate_own(self, held_out: Panel | None, deadline: Deadline = NEVER) -> Self:
-        from tsimpute.calibrating import Hiding, with_calibration
+        from tsimpute.assessment.calibration import Hiding, with_calibration
 
         if held_out is not None:
             self.model_ = with_calibration(self, held_out, Hiding(self.seed_), deadline)

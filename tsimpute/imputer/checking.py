@@ -11,8 +11,8 @@ from tsimpute.imputer.base import FittedImputer
 if TYPE_CHECKING:
     import pandas as pd
 
-    from tsimpute.calibrating import Hiding
-    from tsimpute.selfcheck import SelfCheck
+    from tsimpute.assessment.calibration import Hiding
+    from tsimpute.assessment.selfcheck import SelfCheck
 
 
 class ChecksItself(FittedImputer):
@@ -64,7 +64,7 @@ class ChecksItself(FittedImputer):
             Before `fit`; if the data do not fit the model, no cell can be hidden, or all are
             refused.
         """
-        from tsimpute.calibrating import with_calibration
+        from tsimpute.assessment.calibration import with_calibration
 
         panel = self._read(X)
         hiding = self._hiding(random_state, pattern, hidden_fraction, max_windows)
@@ -115,7 +115,7 @@ class ChecksItself(FittedImputer):
             As in `fit_calibration`; if a level lies outside (0, 1), or the model's calibration is
             that of another method, sampler, variance or start; pass ``calibrated=False`` then.
         """
-        from tsimpute.calibrating import report
+        from tsimpute.assessment.calibration import report
         from tsimpute.settings import checked_quantiles
 
         checked = checked_quantiles(levels, "levels")
@@ -182,10 +182,10 @@ class ChecksItself(FittedImputer):
             hidden, all are refused, or the model's calibration is that of another method,
             sampler, variance or start.
         """
-        from tsimpute import selfcheck
+        from tsimpute.assessment import selfcheck
+        from tsimpute.assessment.exam import pattern_for
         from tsimpute.evaluation.rivals import RIVALS
-        from tsimpute.exam import pattern_for
-        from tsimpute.methods import known_name
+        from tsimpute.sampling.methods import known_name
 
         names = [known_name("methods", name, RIVALS) for name in methods or RIVALS]
         if period is not None:
@@ -198,6 +198,6 @@ class ChecksItself(FittedImputer):
     def _hiding(
         self, random_state: Any, pattern: str | None, hidden_fraction: float, max_windows: int
     ) -> Hiding:
-        from tsimpute.calibrating import Hiding
+        from tsimpute.assessment.calibration import Hiding
 
         return Hiding(self._seed(random_state), pattern, hidden_fraction, max_windows)

@@ -54,7 +54,7 @@ class ChoosesSampling(FittedImputer):
             Before `fit`; if the data do not fit the model, the kind is unknown, or no cell was
             hidden.
         """
-        from tsimpute.heads import with_variance
+        from tsimpute.fitting.heads import with_variance
 
         check_count("n_batches", n_batches)
         data = self._read_training(X, patterns)
@@ -98,7 +98,7 @@ class ChoosesSampling(FittedImputer):
             Before `fit`; if the data do not fit the model, the kind is unknown, or no cell was
             hidden.
         """
-        from tsimpute.heads import with_sampler
+        from tsimpute.fitting.heads import with_sampler
 
         check_count("iterations", iterations)
         data = self._read_training(X, patterns)
@@ -141,7 +141,7 @@ class ChoosesSampling(FittedImputer):
             Before `fit`; if the data do not fit the model, an argument cannot be used, or no cell
             was hidden.
         """
-        from tsimpute.heads import with_marginals
+        from tsimpute.fitting.heads import with_marginals
 
         check_count("iterations", iterations)
         check_switch("freeze_trunk", freeze_trunk)
@@ -177,7 +177,7 @@ class ChoosesSampling(FittedImputer):
         NotFittedError, InputError
             Before `fit`; if the method is unknown, there are not so many steps, or X is needed.
         """
-        from tsimpute.respacing import respaced
+        from tsimpute.fitting.respacing import respaced
 
         check_is_fitted(self)
         panel = None if X is None else self._read(X)
@@ -211,7 +211,7 @@ class ChoosesSampling(FittedImputer):
         NotFittedError, InputError
             As in `transform`; also if there is one step only, or the sampler is "ggdm".
         """
-        from tsimpute import exploration
+        from tsimpute.assessment import exploration
 
         return exploration.step_importance(self, self._read(X), hidden_fraction, max_windows)
 
@@ -272,7 +272,7 @@ class ChoosesSampling(FittedImputer):
             As in `transform`; if a name is unknown, a named setting does not fit the model, or
             it has fewer steps.
         """
-        from tsimpute import exploration
+        from tsimpute.assessment import exploration
 
         survey = exploration.Survey(
             steps, samplers, variances, n_samples, starts, spacing, hidden_fraction, max_windows

@@ -12,6 +12,7 @@ from sklearn.base import OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
+from tsimpute.fitting.time_budget import deadline_of
 from tsimpute.imputer.checking import ChecksItself
 from tsimpute.imputer.choosing import ChoosesSampling
 from tsimpute.imputer.explaining import ExplainsCells
@@ -25,7 +26,6 @@ from tsimpute.panel.containers import read_panel
 from tsimpute.panel.fill_values import warn_of_fill_values
 from tsimpute.panel.side import SideColumns
 from tsimpute.settings import check_parameters, checked_quantiles
-from tsimpute.time_budget import deadline_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -358,10 +358,10 @@ class EDDPMImputer(
             If the loss is not finite; where an earlier epoch had learned something, its weights
             are kept instead, with a warning.
         """
-        from tsimpute.choices import check_choices
-        from tsimpute.finishing import check_rules
-        from tsimpute.fitting import train_from_scratch
-        from tsimpute.training_data import TrainingData, read_patterns
+        from tsimpute.fitting.fit import train_from_scratch
+        from tsimpute.fitting.training_data import TrainingData, read_patterns
+        from tsimpute.sampling.choices import check_choices
+        from tsimpute.sampling.finishing import check_rules
 
         check_parameters(self)
         check_choices(self)
@@ -425,8 +425,8 @@ class EDDPMImputer(
             cell of them would be hidden, or `calibrate` would need what pruning loses: what "ggdm"
             and "genie-distilled" learned.
         """
-        from tsimpute.choices import check_choices
-        from tsimpute.fitting import Pruning, fine_tune
+        from tsimpute.fitting.fit import Pruning, fine_tune
+        from tsimpute.sampling.choices import check_choices
 
         check_is_fitted(self)
         check_choices(self, self.model_)
@@ -469,7 +469,7 @@ class EDDPMImputer(
         ModelFileError
             If the file is not such a checkpoint.
         """
-        from tsimpute.pretrained import model_from_csdi
+        from tsimpute.fitting.csdi_checkpoint import model_from_csdi
 
         parameters.setdefault("window_steps", 48)
         model, shape = model_from_csdi(path, mean, std, feature_names, parameters)
@@ -515,9 +515,9 @@ class EDDPMImputer(
         InputError
             If the data do not fit the model; the message names the column or row.
         """
-        from tsimpute.answers import medians
-        from tsimpute.blocks import fill_by_block, is_chunked
-        from tsimpute.choices import Choice
+        from tsimpute.imputer.blocks import fill_by_block, is_chunked
+        from tsimpute.sampling.answers import medians
+        from tsimpute.sampling.choices import Choice
 
         if is_chunked(X):
             check_is_fitted(self)
@@ -569,8 +569,8 @@ class EDDPMImputer(
         NotFittedError, InputError
             As in `transform`; also if the method is "head".
         """
-        from tsimpute.answers import samples
-        from tsimpute.choices import Choice
+        from tsimpute.sampling.answers import samples
+        from tsimpute.sampling.choices import Choice
 
         panel = self._read(X)
         choice = Choice(n_samples, random_state, method, sampler, variance)
@@ -622,8 +622,8 @@ class EDDPMImputer(
             As in `transform`; also if a level lies outside (0, 1), or the model's calibration
             is that of another method, sampler, variance or start.
         """
-        from tsimpute import answers
-        from tsimpute.choices import Choice
+        from tsimpute.sampling import answers
+        from tsimpute.sampling.choices import Choice
 
         levels = checked_quantiles(quantiles)
         panel = self._read(X)
@@ -657,7 +657,7 @@ class EDDPMImputer(
         NotFittedError, InputError
             As in `transform`.
         """
-        from tsimpute.exam import hidden_crps
+        from tsimpute.assessment.exam import hidden_crps
 
         return -hidden_crps(self, self._read(X), hidden_fraction)
 

@@ -23,7 +23,7 @@ class ExplainsCells(FittedImputer):
         `device` and `verbose`: saving and loading keep it, anything that could change an answer
         changes it.
         """
-        from tsimpute.identity import model_id
+        from tsimpute.sampling.identity import model_id
 
         check_is_fitted(self)
         return model_id(self)
@@ -69,8 +69,8 @@ class ExplainsCells(FittedImputer):
             As in `transform`; if the model's calibration is that of another method, sampler,
             variance or start.
         """
-        from tsimpute.choices import Choice
-        from tsimpute.provenance import explained
+        from tsimpute.sampling.choices import Choice
+        from tsimpute.sampling.provenance import explained
 
         panel = self._read(X)
         choice = Choice(n_samples, random_state, method, sampler, variance, calibrated)

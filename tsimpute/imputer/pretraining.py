@@ -15,9 +15,9 @@ from tsimpute.settings import check_parameters
 if TYPE_CHECKING:
     import pandas as pd
 
+    from tsimpute.fitting.trunk import PretrainedTrunk
     from tsimpute.panel.core import Panel
     from tsimpute.panel.side import SideColumns
-    from tsimpute.trunk import PretrainedTrunk
 
 
 class Pretrains(FittedImputer):
@@ -74,9 +74,9 @@ class Pretrains(FittedImputer):
             If the data, their time steps or a parameter cannot be used, or nothing of a data set
             can be hidden; the message names it.
         """
-        from tsimpute.choices import check_choices
-        from tsimpute.data_sets import read_data_sets
-        from tsimpute.pretraining import Pretraining, pretrain
+        from tsimpute.fitting.data_sets import read_data_sets
+        from tsimpute.fitting.pretraining import Pretraining, pretrain
+        from tsimpute.sampling.choices import check_choices
         from tsimpute.training.cell_masks import Masking
 
         check_parameters(self)
@@ -108,7 +108,7 @@ class Pretrains(FittedImputer):
         NotFittedError, InputError, OSError
             Before `pretrain`; if the path is something else; if it cannot be written.
         """
-        from tsimpute.trunk_files import save_trunk
+        from tsimpute.fitting.trunk_files import save_trunk
 
         if not hasattr(self, "pretrained_"):
             raise NotFittedError(
@@ -139,7 +139,7 @@ class Pretrains(FittedImputer):
         ModelFileError
             If a file is missing, truncated or altered, or of a newer format.
         """
-        from tsimpute.trunk_files import load_trunk
+        from tsimpute.fitting.trunk_files import load_trunk
 
         trunk = load_trunk(path)
         return cls(**{**trunk.parameters, **parameters})._adopt_trunk(trunk)
@@ -156,7 +156,7 @@ class Pretrains(FittedImputer):
 
     def _checked_trunk(self, panel: Panel, side: SideColumns | None) -> PretrainedTrunk | None:
         """What a fit on these data starts from; None where nothing was pre-trained."""
-        from tsimpute.pretraining import check_start
+        from tsimpute.fitting.pretraining import check_start
 
         trunk = getattr(self, "pretrained_", None)
         if trunk is not None:

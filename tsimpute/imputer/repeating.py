@@ -44,8 +44,8 @@ class ImputesRepeatedly(FittedImputer):
         NotFittedError, InputError
             As in `sample`; also if `m` is no count.
         """
-        from tsimpute.answers import samples
-        from tsimpute.choices import Choice
+        from tsimpute.sampling.answers import samples
+        from tsimpute.sampling.choices import Choice
 
         check_count("m", m)
         panel = self._read(X)

@@ -43,7 +43,7 @@ class Streams(FittedImputer):
         NotFittedError, InputError
             Before `fit`; if columns, values or the time do not fit. The row then does not count.
         """
-        from tsimpute.streams import Past, fill_newest, read_row, rows_kept
+        from tsimpute.sampling.streams import Past, fill_newest, read_row, rows_kept
 
         check_is_fitted(self)
         new = read_row(row, self.model_)
@@ -73,7 +73,7 @@ class Streams(FittedImputer):
         NotFittedError, InputError
             Before `fit`; if there is no such series.
         """
-        from tsimpute.streams import Past
+        from tsimpute.sampling.streams import Past
 
         check_is_fitted(self)
         if series is None:

@@ -12,9 +12,9 @@ from tsimpute.errors import InputError
 from tsimpute.imputer.base import FittedImputer
 
 if TYPE_CHECKING:
+    from tsimpute.fitting.training_data import TrainingData
     from tsimpute.model import FittedModel
     from tsimpute.panel.core import Panel
-    from tsimpute.training_data import TrainingData
 
 
 class SlimsSteps(FittedImputer):
@@ -64,9 +64,9 @@ class SlimsSteps(FittedImputer):
             Before `fit`; if the data do not fit the model, a number cannot be used, or the
             model's number of heads is odd.
         """
-        from tsimpute.fitting import RANDOM_WIDTHS
-        from tsimpute.width_training import WidthTraining, train_widths
-        from tsimpute.widths import with_all_steps
+        from tsimpute.fitting.fit import RANDOM_WIDTHS
+        from tsimpute.widths.strategy import with_all_steps
+        from tsimpute.widths.training import WidthTraining, train_widths
 
         how = WidthTraining(epochs, time_budget_s, RANDOM_WIDTHS, learning_rate, checkpoint)
         data = self._read_training(X, patterns)
@@ -152,7 +152,7 @@ class SlimsSteps(FittedImputer):
             If pymoo is not installed.
         """
         from tsimpute.training.evolution import Evolution
-        from tsimpute.width_search import WidthSearch, searched
+        from tsimpute.widths.search import WidthSearch, searched
 
         check_is_fitted(self)
         seed = self._seed(random_state)
@@ -201,8 +201,8 @@ class SlimsSteps(FittedImputer):
             Before `fit`; if the network was not trained for widths, there is not one for each
             step, or one would cut an attention head; if there are patterns without X.
         """
-        from tsimpute.width_training import without_readings
-        from tsimpute.widths import with_strategy
+        from tsimpute.widths.strategy import with_strategy
+        from tsimpute.widths.training import without_readings
 
         check_is_fitted(self)
         if X is None and patterns is not None:
@@ -219,7 +219,7 @@ class SlimsSteps(FittedImputer):
 
     def _to_calibrate_on(self, panel: Panel) -> Panel | None:
         """Held-out rows, unless quantiles wait for a sampler that has to be fitted first."""
-        from tsimpute.methods import OWN_READING
+        from tsimpute.sampling.methods import OWN_READING
 
         if self.sampler in OWN_READING:
             return None

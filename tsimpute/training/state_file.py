@@ -8,8 +8,8 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
-from tsimpute.atomic import new_file
 from tsimpute.errors import ModelFileError
+from tsimpute.storage.atomic import new_file
 
 CHECKPOINT_VERSION = 1
 

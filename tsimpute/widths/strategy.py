@@ -15,8 +15,8 @@ from tsimpute.denoiser.slimmable import WHOLE, allowed_widths, narrow_config
 from tsimpute.denoiser.step_widths import Level, StepWidths
 from tsimpute.diffusion.schedule import TimeGrid
 from tsimpute.errors import InputError
+from tsimpute.fitting.respacing import with_steps
 from tsimpute.model import FittedModel
-from tsimpute.respacing import with_steps
 
 SKIP = 0
 

@@ -19,7 +19,10 @@ import torch
 
 from tsimpute.denoiser.config import DenoiserConfig
 from tsimpute.denoiser.csdi import CSDIDenoiser
-from tsimpute.directories import (
+from tsimpute.errors import InputError, ModelFileError
+from tsimpute.fitting.trunk import PretrainedTrunk
+from tsimpute.panel.time_step import TimeStep
+from tsimpute.storage.directories import (
     check_digests,
     check_own,
     checked_version,
@@ -27,10 +30,7 @@ from tsimpute.directories import (
     tensor_bytes,
     write_directory,
 )
-from tsimpute.errors import InputError, ModelFileError
-from tsimpute.panel.time_step import TimeStep
-from tsimpute.plain import plain_value
-from tsimpute.trunk import PretrainedTrunk
+from tsimpute.storage.plain import plain_value
 
 TRUNK_VERSION = 1
 VERSION_FILE = "PRETRAINED_FORMAT"

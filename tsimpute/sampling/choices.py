@@ -9,9 +9,11 @@ from sklearn.utils import check_random_state
 
 from tsimpute.arguments import check_count
 from tsimpute.errors import InputError
-from tsimpute.finishing import FittedRules
-from tsimpute.inference import SamplingPlan
-from tsimpute.methods import (
+from tsimpute.model import FittedModel, resolve_device
+from tsimpute.panel.modes import MODES
+from tsimpute.sampling.finishing import FittedRules
+from tsimpute.sampling.inference import SamplingPlan
+from tsimpute.sampling.methods import (
     OWN_READING,
     check_together,
     known_name,
@@ -19,9 +21,7 @@ from tsimpute.methods import (
     known_variance,
     method_for,
 )
-from tsimpute.model import FittedModel, resolve_device
-from tsimpute.panel.modes import MODES
-from tsimpute.placing import Place
+from tsimpute.sampling.placing import Place
 from tsimpute.settings import DEFAULT_VARIANCE
 
 METHODS = ("samples", "head")

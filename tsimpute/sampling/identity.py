@@ -8,7 +8,7 @@ from dataclasses import asdict, fields
 from typing import Any, Protocol
 
 from tsimpute.model import FittedModel
-from tsimpute.plain import plain_parameters
+from tsimpute.storage.plain import plain_parameters
 
 _DIGITS = 12
 _NOT_THE_MODEL = ("device", "verbose")

@@ -12,10 +12,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tsimpute.answers import in_user_units, on_device, reader_for
-from tsimpute.choices import Choice, Fitted, mode_for, plan_for, seed_for, uses_head
-from tsimpute.finishing import finish_for
-from tsimpute.inference import (
+from tsimpute.model import FittedModel, resolve_device
+from tsimpute.panel.checks import check_forecast_panel
+from tsimpute.panel.core import Panel
+from tsimpute.samplers.protocol import DrawNoise
+from tsimpute.sampling.answers import in_user_units, on_device, reader_for
+from tsimpute.sampling.choices import Choice, Fitted, mode_for, plan_for, seed_for, uses_head
+from tsimpute.sampling.finishing import finish_for
+from tsimpute.sampling.inference import (
     SamplingPlan,
     Stretch,
     block_noise,
@@ -23,12 +27,8 @@ from tsimpute.inference import (
     sample_windows,
     stitched,
 )
-from tsimpute.model import FittedModel, resolve_device
-from tsimpute.panel.checks import check_forecast_panel
-from tsimpute.panel.core import Panel
-from tsimpute.placing import Place, hole_windows
-from tsimpute.readout import lay_out
-from tsimpute.samplers.protocol import DrawNoise
+from tsimpute.sampling.placing import Place, hole_windows
+from tsimpute.sampling.readout import lay_out
 from tsimpute.settings import checked_quantiles
 
 FloatArray = NDArray[np.float64]

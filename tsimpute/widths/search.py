@@ -13,30 +13,30 @@ import pandas as pd
 from torch.nn import Module
 
 from tsimpute.arguments import check_count, check_number, check_switch
-from tsimpute.choices import Choice, plan_for
+from tsimpute.assessment.exam import Exam, ExamPlan, make_exam
+from tsimpute.assessment.exploration import Explored
 from tsimpute.denoiser.slimmable import allowed_widths
 from tsimpute.errors import InputError
-from tsimpute.exam import Exam, ExamPlan, make_exam
-from tsimpute.exploration import Explored
-from tsimpute.heads import with_variance_at_all_widths
-from tsimpute.methods import FREE_VARIANCES, OWN_READING
+from tsimpute.fitting.heads import with_variance_at_all_widths
+from tsimpute.fitting.running import say
+from tsimpute.fitting.training_data import TrainingData
 from tsimpute.model import FittedModel
 from tsimpute.panel.core import Panel
-from tsimpute.plain import plain_value
-from tsimpute.running import say
 from tsimpute.samplers.wrapped import on_longer_noise
-from tsimpute.score_file import ScoreFile, digest
+from tsimpute.sampling.choices import Choice, plan_for
+from tsimpute.sampling.methods import FREE_VARIANCES, OWN_READING
+from tsimpute.storage.plain import plain_value
 from tsimpute.training.evolution import Evolution, Strategy, check_pymoo, evolve
-from tsimpute.training_data import TrainingData
-from tsimpute.width_progress import SearchBar, Work
-from tsimpute.width_training import without_readings
-from tsimpute.widths import (
+from tsimpute.widths.progress import SearchBar, Work
+from tsimpute.widths.score_file import ScoreFile, digest
+from tsimpute.widths.strategy import (
     SKIP,
     check_trained,
     flops_share,
     with_all_steps,
     with_strategy,
 )
+from tsimpute.widths.training import without_readings
 
 _COUNTS = ("max_windows", "n_samples", "final_windows", "final_samples", "finalists", "n_batches")
 # Parameters of the imputer that scores depend on: directly, or by way of a learned variance.

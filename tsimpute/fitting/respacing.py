@@ -19,10 +19,10 @@ from tsimpute.diffusion.step_selection import (
     uniform_steps,
 )
 from tsimpute.errors import InputError
-from tsimpute.fitting import Settings, data_plan, training_strategy
-from tsimpute.methods import known_name
+from tsimpute.fitting.fit import Settings, data_plan, training_strategy
 from tsimpute.model import FittedModel, resolve_device
 from tsimpute.panel.core import Panel
+from tsimpute.sampling.methods import known_name
 from tsimpute.training.examples import Example, ExampleSource, noised
 from tsimpute.training.setup import all_rows
 

@@ -9,7 +9,10 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from tsimpute.choices import (
+from tsimpute.evaluation.conformal import Calibration
+from tsimpute.model import FittedModel, resolve_device
+from tsimpute.panel.core import Panel
+from tsimpute.sampling.choices import (
     METHODS,
     Choice,
     Fitted,
@@ -20,20 +23,17 @@ from tsimpute.choices import (
     uses_head,
     way_for,
 )
-from tsimpute.coupling import couple, even_levels
-from tsimpute.evaluation.conformal import Calibration
-from tsimpute.finishing import Finish, finish_for
-from tsimpute.inference import (
+from tsimpute.sampling.coupling import couple, even_levels
+from tsimpute.sampling.finishing import Finish, finish_for
+from tsimpute.sampling.inference import (
     SamplingPlan,
     Stretch,
     head_quantiles,
     sample_holes,
 )
-from tsimpute.methods import known_name
-from tsimpute.model import FittedModel, resolve_device
-from tsimpute.panel.core import Panel
-from tsimpute.placing import hole_windows
-from tsimpute.readout import (
+from tsimpute.sampling.methods import known_name
+from tsimpute.sampling.placing import hole_windows
+from tsimpute.sampling.readout import (
     Read,
     calibrated_reader,
     gathered,

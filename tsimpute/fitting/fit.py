@@ -19,19 +19,19 @@ from tsimpute.denoiser.csdi import CSDIDenoiser, n_parameters
 from tsimpute.denoiser.step_widths import StepWidths
 from tsimpute.diffusion.schedule import NoiseSchedule, make_schedule
 from tsimpute.errors import InputError
+from tsimpute.fitting.running import own_random_numbers, run_trainer, say
+from tsimpute.fitting.time_budget import training_seconds
+from tsimpute.fitting.training_data import TrainingData
+from tsimpute.fitting.trunk import PretrainedTrunk
 from tsimpute.model import FittedModel, resolve_device
 from tsimpute.panel.core import Panel
 from tsimpute.panel.scaling import FeatureScaler
 from tsimpute.panel.side import NO_SIDE, SideColumns, SideShape, scaled_series
 from tsimpute.panel.time_step import TimeStep
 from tsimpute.panel.transforms import read_kinds
-from tsimpute.running import own_random_numbers, run_trainer, say
-from tsimpute.time_budget import training_seconds
 from tsimpute.training.config import TrainingConfig
 from tsimpute.training.loop import Trainer
 from tsimpute.training.setup import DataPlan, all_rows, default_epochs, start_run
-from tsimpute.training_data import TrainingData
-from tsimpute.trunk import PretrainedTrunk
 
 FloatArray = NDArray[np.float64]
 

@@ -11,20 +11,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tsimpute.data_sets import DataSet
 from tsimpute.denoiser.csdi import CSDIDenoiser, n_parameters
-from tsimpute.fitting import (
+from tsimpute.fitting.data_sets import DataSet
+from tsimpute.fitting.fit import (
     Settings,
     data_plan,
     network_shape,
     noise_schedule,
     training_strategy,
 )
+from tsimpute.fitting.running import own_random_numbers, run_to_end, say
+from tsimpute.fitting.trunk import CARRIED, PretrainedTrunk, feature_numbers
 from tsimpute.model import resolve_device
 from tsimpute.panel.core import Panel
 from tsimpute.panel.side import SideColumns
 from tsimpute.panel.time_step import TimeStep
-from tsimpute.running import own_random_numbers, run_to_end, say
 from tsimpute.training.batches import WindowSource
 from tsimpute.training.cell_masks import Masking
 from tsimpute.training.config import TrainingConfig
@@ -38,7 +39,6 @@ from tsimpute.training.pretraining import (
 )
 from tsimpute.training.pretraining_checkpoint import restore_pretraining, save_pretraining
 from tsimpute.training.setup import all_rows, default_epochs
-from tsimpute.trunk import CARRIED, PretrainedTrunk, feature_numbers
 
 OTHER_CLOCK = 0.1  # of the usual step: from here on a fit by another clock is warned of
 

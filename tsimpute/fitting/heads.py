@@ -15,12 +15,13 @@ from tqdm.auto import tqdm
 from tsimpute.denoiser.slimmable import allowed_widths
 from tsimpute.denoiser.step_widths import StepWidths
 from tsimpute.errors import InputError
-from tsimpute.fitting import Settings, data_plan, training_strategy
-from tsimpute.methods import FITTED_SAMPLERS, FREE_VARIANCES, VARIANCES, known_name
+from tsimpute.fitting.fit import Settings, data_plan, training_strategy
+from tsimpute.fitting.running import own_random_numbers, say
+from tsimpute.fitting.time_budget import NEVER, Deadline
+from tsimpute.fitting.training_data import TrainingData
 from tsimpute.model import FittedModel, resolve_device
-from tsimpute.running import own_random_numbers, say
 from tsimpute.samplers.tdas import temporal_spectrum
-from tsimpute.time_budget import NEVER, Deadline
+from tsimpute.sampling.methods import FITTED_SAMPLERS, FREE_VARIANCES, VARIANCES, known_name
 from tsimpute.training.derivative_head import fit_derivative_head
 from tsimpute.training.examples import ExampleSource
 from tsimpute.training.ggdm import fit_ggdm
@@ -38,7 +39,6 @@ from tsimpute.training.variance_heads import (
     joined,
     noise_power,
 )
-from tsimpute.training_data import TrainingData
 
 FloatArray = NDArray[np.float64]
 

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tsimpute.answers import bands
-from tsimpute.choices import Choice, Fitted, mode_for, seed_for
-from tsimpute.finishing import finish_for
 from tsimpute.panel.core import Panel
 from tsimpute.panel.gaps import NOWHERE, distance_to_observed, gap_lengths
 from tsimpute.panel.scaling import FeatureScaler
+from tsimpute.sampling.answers import bands
+from tsimpute.sampling.choices import Choice, Fitted, mode_for, seed_for
+from tsimpute.sampling.finishing import finish_for
 
 if TYPE_CHECKING:
     import pandas as pd

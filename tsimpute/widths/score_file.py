@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tsimpute.atomic import new_file
 from tsimpute.errors import ModelFileError
+from tsimpute.storage.atomic import new_file
 
 Key = tuple[int, ...]
 

@@ -12,8 +12,8 @@ from tsimpute.denoiser.quantile_function import interpolation_matrix
 from tsimpute.evaluation.conformal import Calibration, with_grid
 from tsimpute.evaluation.metrics import lower_median
 from tsimpute.evaluation.mixture import mixture_quantiles
-from tsimpute.inference import Stretch
 from tsimpute.panel.gaps import distance_to_observed
+from tsimpute.sampling.inference import Stretch
 
 FloatArray = NDArray[np.float64]
 Read = Callable[[Stretch], NDArray[np.floating]]

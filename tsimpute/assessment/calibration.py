@@ -9,17 +9,17 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from tsimpute.answers import cell_quantiles
-from tsimpute.choices import Choice, Fitted, way_for
+from tsimpute.assessment.exam import Exam, ExamPlan, make_exam, pattern_for
+from tsimpute.assessment.hidden_answers import answered_quantiles, without_refused
 from tsimpute.errors import InputError
 from tsimpute.evaluation.conformal import GRID, Calibration, fit_factors
-from tsimpute.exam import Exam, ExamPlan, make_exam, pattern_for
-from tsimpute.fitting import Settings, data_plan
-from tsimpute.hidden_answers import answered_quantiles, without_refused
+from tsimpute.fitting.fit import Settings, data_plan
+from tsimpute.fitting.time_budget import NEVER, Deadline
 from tsimpute.model import FittedModel
 from tsimpute.panel.core import Panel
 from tsimpute.panel.windows import runs
-from tsimpute.time_budget import NEVER, Deadline
+from tsimpute.sampling.answers import cell_quantiles
+from tsimpute.sampling.choices import Choice, Fitted, way_for
 from tsimpute.training.setup import held_out_rows
 
 FloatArray = NDArray[np.float64]

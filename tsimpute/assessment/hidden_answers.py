@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tsimpute.answers import in_user_units, reader_for, wanted_cells
-from tsimpute.choices import Choice, Fitted
+from tsimpute.assessment.exam import Exam
 from tsimpute.errors import InputError
-from tsimpute.exam import Exam
-from tsimpute.finishing import finish_for
 from tsimpute.model import FittedModel
 from tsimpute.panel.constraints import Constraints
-from tsimpute.placing import hole_windows
+from tsimpute.sampling.answers import in_user_units, reader_for, wanted_cells
+from tsimpute.sampling.choices import Choice, Fitted
+from tsimpute.sampling.finishing import finish_for
+from tsimpute.sampling.placing import hole_windows
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]

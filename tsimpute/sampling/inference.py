@@ -13,13 +13,13 @@ from torch import Tensor
 
 from tsimpute.denoiser.marginals import LEVELS
 from tsimpute.denoiser.quantile_function import moments
-from tsimpute.methods import DEFAULT_METHOD, Method
 from tsimpute.model import FittedModel
-from tsimpute.noise import BlockNoise
 from tsimpute.panel.windows import stitch
-from tsimpute.placing import Place, hole_windows, window_stride
-from tsimpute.prepared import PreparedWindows, WindowDenoiser, marginal_marks, prepare
 from tsimpute.samplers.protocol import Callback, DrawNoise, StepRecord, clamped
+from tsimpute.sampling.methods import DEFAULT_METHOD, Method
+from tsimpute.sampling.noise import BlockNoise
+from tsimpute.sampling.placing import Place, hole_windows, window_stride
+from tsimpute.sampling.prepared import PreparedWindows, WindowDenoiser, marginal_marks, prepare
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]

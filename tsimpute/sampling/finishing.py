@@ -14,7 +14,7 @@ from tsimpute.panel.constraint_rules import read_constraints
 from tsimpute.panel.constraints import Constraints, check_obeyed
 from tsimpute.panel.core import Panel
 from tsimpute.panel.refusal import Refusal
-from tsimpute.placing import window_stride
+from tsimpute.sampling.placing import window_stride
 
 FloatArray = NDArray[np.float64]
 

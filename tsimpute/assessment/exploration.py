@@ -13,18 +13,18 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 import pandas as pd
 
-from tsimpute.choices import STARTS, Choice, Fitted, plan_for, walk_for
+from tsimpute.assessment.exam import Exam, ExamPlan, make_exam
 from tsimpute.errors import InputError
 from tsimpute.evaluation.pareto import pareto_front
-from tsimpute.exam import Exam, ExamPlan, make_exam
-from tsimpute.fitting import Settings
-from tsimpute.inference import SamplingPlan
-from tsimpute.methods import FITTED_SAMPLERS, VARIANCES, known_sampler, method_for
+from tsimpute.fitting.fit import Settings
+from tsimpute.fitting.respacing import respaced, with_steps
+from tsimpute.fitting.running import say
 from tsimpute.model import FittedModel
 from tsimpute.panel.core import Panel
-from tsimpute.respacing import respaced, with_steps
-from tsimpute.running import say
 from tsimpute.samplers.wrapped import counting, on_longer_noise
+from tsimpute.sampling.choices import STARTS, Choice, Fitted, plan_for, walk_for
+from tsimpute.sampling.inference import SamplingPlan
+from tsimpute.sampling.methods import FITTED_SAMPLERS, VARIANCES, known_sampler, method_for
 
 USUAL_STEPS = (1, 2, 3, 5, 10, 20, 50, 100, 200, 500, 1000)
 # One that adds noise and three that do not, each at one evaluation a step; others where named.
@@ -59,7 +59,7 @@ class Survey:
     starts : str or sequence of str, optional
         Default: "noise", and "marginals" where the model has a marginal head.
     spacing : str
-        How steps are chosen: a method of :func:`tsimpute.respacing.respaced`.
+        How steps are chosen: a method of :func:`tsimpute.fitting.respacing.respaced`.
     hidden_fraction : float
         Share of the observed cells that is hidden.
     max_windows : int, optional

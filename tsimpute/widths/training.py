@@ -10,18 +10,18 @@ from tsimpute.arguments import check_count, check_number
 from tsimpute.denoiser.csdi import CSDIDenoiser
 from tsimpute.denoiser.slimmable import check_slimmable
 from tsimpute.denoiser.step_widths import StepWidths
-from tsimpute.fitting import (
+from tsimpute.fitting.fit import (
     RANDOM_WIDTHS,
     Settings,
     data_plan,
     training_config,
 )
+from tsimpute.fitting.running import own_random_numbers, run_trainer
+from tsimpute.fitting.training_data import TrainingData
 from tsimpute.model import FittedModel, resolve_device
-from tsimpute.running import own_random_numbers, run_trainer
 from tsimpute.training.config import TrainingConfig
 from tsimpute.training.loop import Trainer
 from tsimpute.training.setup import start_run
-from tsimpute.training_data import TrainingData
 
 
 @dataclass(frozen=True)

@@ -10,22 +10,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tsimpute.answers import cell_quantiles
 from tsimpute.arguments import check_count, is_number
-from tsimpute.choices import Choice, Fitted, way_for
+from tsimpute.assessment.few_windows import ends, in_few_windows, parts
 from tsimpute.errors import InputError
 from tsimpute.evaluation.metrics import CRPS_LEVELS, quantile_crps_from_quantiles
-from tsimpute.few_windows import ends, in_few_windows, parts
-from tsimpute.inference import SamplingPlan, head_quantiles, sample_holes
-from tsimpute.methods import known_name
 from tsimpute.model import FittedModel
 from tsimpute.panel.core import Panel
 from tsimpute.panel.gaps import distance_to_observed, gap_lengths, gap_numbers
 from tsimpute.panel.hiding import PATTERNS, hide_cells, stretches_to_random_ends
 from tsimpute.panel.modes import filling_starts
 from tsimpute.panel.side import NO_SIDE, SideShape
-from tsimpute.placing import hole_windows, window_stride
-from tsimpute.readout import head_reader, quantile_reader, read_cells
+from tsimpute.sampling.answers import cell_quantiles
+from tsimpute.sampling.choices import Choice, Fitted, way_for
+from tsimpute.sampling.inference import SamplingPlan, head_quantiles, sample_holes
+from tsimpute.sampling.methods import known_name
+from tsimpute.sampling.placing import hole_windows, window_stride
+from tsimpute.sampling.readout import head_reader, quantile_reader, read_cells
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]

@@ -9,13 +9,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from tsimpute.calibrating import Hiding
-from tsimpute.choices import Fitted
+from tsimpute.assessment.calibration import Hiding
+from tsimpute.assessment.hidden_answers import answered_quantiles
 from tsimpute.evaluation.calibration import gaussian_quantiles
 from tsimpute.evaluation.metrics import CRPS_LEVELS
 from tsimpute.evaluation.rivals import Answer, Task, ask
-from tsimpute.hidden_answers import answered_quantiles
 from tsimpute.panel.core import Panel
+from tsimpute.sampling.choices import Fitted
 
 FloatArray = NDArray[np.float64]
 Group = tuple[str, Hashable, NDArray[np.bool_]]  # kind, label, which hidden cells

@@ -10,14 +10,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from tsimpute.answers import medians
-from tsimpute.choices import Choice, Fitted
 from tsimpute.errors import InputError, InputTypeError
 from tsimpute.model import FittedModel
 from tsimpute.panel.clock import check_times
 from tsimpute.panel.containers import read_panel
 from tsimpute.panel.core import Panel
 from tsimpute.panel.refusal import Refusal
+from tsimpute.sampling.answers import medians
+from tsimpute.sampling.choices import Choice, Fitted
 
 FloatArray = NDArray[np.float64]
 

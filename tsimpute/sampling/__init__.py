@@ -1,0 +1,1 @@
+"""From a fitted model and a panel with holes to answers: samples, quantiles, medians."""

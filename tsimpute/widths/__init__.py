@@ -1,0 +1,1 @@
+"""A network only as wide as each step needs (DDSM, Yang et al. 2024)."""
