@@ -9,7 +9,8 @@ themselves, as a user can who has nothing but the table with its holes. Healthca
 CSDI weights with the heads of `samplers.py` ("healthcare") or the marginal head of `marginals.py`
 ("healthcare-head"); for the others a small model is trained within `--train-seconds`, on the
 targets that `--targets` names: "block" has stretches of time among them, as the gaps of blocks do.
-Widths are in standard deviations of the training data.
+Widths are in standard deviations of the training data; `coverage_se` holds that cells of different
+gaps, and gaps of different repeats, tell independently.
 
 Models and raw quantiles are kept under `benchmarks/.cache`; rows that the result file has are not
 made again. Needs TSIMPUTE_DATA.
@@ -173,6 +174,7 @@ def asked_once(some: Set, exam: Exam, raw: np.ndarray, learned: dict[str, Calibr
 def rows(some: Set, repeats: list[Asked]) -> Iterator[dict[str, Any]]:
     """Coverage and width by calibration, group of cells and level, over all repeats."""
     truth = np.concatenate([asked.exam.truth for asked in repeats])
+    gaps = np.concatenate([n * 2**40 + asked.exam.gap_numbers for n, asked in enumerate(repeats)])
     cells: dict[tuple[str, Any], list[np.ndarray]] = {}
     for n, asked in enumerate(repeats):
         for by, group, own in asked.exam.groupings(some.test.feature_names):
@@ -188,9 +190,16 @@ def rows(some: Set, repeats: list[Asked]) -> Iterator[dict[str, Any]]:
                 inside = (low <= truth[chosen]) & (truth[chosen] <= high)
                 yield {"calibration": kind, "by": by, "group": group, "level": level} | {
                     "coverage": inside.mean(),
+                    "coverage_se": standard_error(inside, gaps[chosen]),
                     "width": (high - low).mean(),
                     "n": inside.size,
                 }
+
+
+def standard_error(inside: np.ndarray, gaps: np.ndarray) -> float:
+    """Of the share of cells inside; cells of one gap are held to go wrong together."""
+    away = np.bincount(np.unique(gaps, return_inverse=True)[1], weights=inside - inside.mean())
+    return float(np.sqrt((away**2).sum()) / len(inside))
 
 
 def run(name: str, options: argparse.Namespace) -> None:
