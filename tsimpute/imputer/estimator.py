@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.base import OneToOneFeatureMixin, TransformerMixin
+from sklearn.base import OneToOneFeatureMixin
 from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
@@ -32,9 +32,8 @@ if TYPE_CHECKING:
 
 
 class EDDPMImputer(
-    FillsHoles,  # before scikit-learn's own `set_output`
+    FillsHoles,
     OneToOneFeatureMixin,  # type: ignore[misc]
-    TransformerMixin,  # type: ignore[misc]
     ChoosesSampling,
     ChecksItself,
     ExplainsCells,

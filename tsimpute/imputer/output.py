@@ -7,6 +7,7 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 from sklearn import get_config
+from sklearn.base import TransformerMixin
 
 from tsimpute.errors import InputError, MissingExtraError
 from tsimpute.imputer.base import FittedImputer
@@ -14,7 +15,7 @@ from tsimpute.imputer.base import FittedImputer
 OUTPUTS = ("default", "pandas", "polars")
 
 
-class SetsOutput(FittedImputer):
+class SetsOutput(TransformerMixin, FittedImputer):  # type: ignore[misc]
     """Part of `EDDPMImputer`: scikit-learn's `set_output`.
 
     scikit-learn's own would put the names of the fit over the columns of X, whatever their order,
