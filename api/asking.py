@@ -68,7 +68,7 @@ async def ask(service: Service, request: Request, table: Table, options: Options
     model = service.registry.find(options.model, options.version)
     facts.update(model=model.name, version=model.version)
     if options.method not in model.methods:
-        raise method_error()
+        raise method_error(model.methods)
     table = table.read_in(options.time_zone)
     check_table(table, model, settings)
     asked = tuple(options.quantiles or settings.quantiles)

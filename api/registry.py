@@ -22,6 +22,7 @@ from api.settings import Settings
 from tsimpute import EDDPMImputer
 from tsimpute.model import FittedModel
 from tsimpute.panel.refusal import Refusal
+from tsimpute.sampling.choices import Choice, way_for
 
 NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
 
@@ -61,9 +62,14 @@ class Loaded:
 
     @property
     def methods(self) -> tuple[str, ...]:
-        """What quantiles can come from."""
-        has_head = getattr(self.imputers[0].model_, "marginals", None) is not None
-        return ("samples", "head") if has_head else ("samples",)
+        """What quantiles can come from; of a calibrated model, what it is calibrated for."""
+        imputer = self.imputers[0]
+        model = imputer.model_
+        there = ("samples",) if model.marginals is None else ("samples", "head")
+        if not model.calibrations:
+            return there
+        ways = {name: way_for(imputer, Choice(method=name)) for name in there}
+        return tuple(name for name in there if model.calibrations.find(ways[name]) is not None)
 
     @property
     def exogenous(self) -> tuple[str, ...]:

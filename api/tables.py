@@ -215,11 +215,12 @@ def codes_of(series: Sequence[Hashable]) -> NDArray[np.int64]:
     return pd.factorize(np.array(series, dtype=object))[0]
 
 
-def method_error() -> ServiceError:
-    """A 422 for method="head" without a head."""
+def method_error(known: Sequence[str]) -> ServiceError:
+    """A 422 for a method that a model does not have, or is not calibrated for."""
+    names = " or ".join(repr(name) for name in known) or "no method as it is"
     return invalid(
         ("body", "method"),
         "method",
-        "method 'head' needs a marginal head, which this model does not have; call "
-        "fit_marginals(X) on the fitted imputer and save it again",
+        f"this model answers by {names}; 'head' needs fit_marginals(X) on the fitted imputer, and "
+        f"a calibrated model fit_calibration(X) for each method; then save it again",
     )

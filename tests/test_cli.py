@@ -252,7 +252,8 @@ def test_a_calibrated_model_is_named_so_and_can_be_asked_for_plain_quantiles(
 ) -> None:
     imputer = load(folder / "model", device="cpu").set_params(verbose=0)
     imputer.fit_calibration(table(), max_windows=16).save(tmp_path / "model")
-    n_cells = int(imputer.model_.calibration.n_cells.sum())
+    (calibration,) = imputer.model_.calibrations
+    n_cells = int(calibration.n_cells.sum())
     assert f"calibration on {n_cells} hidden cells" in run("inspect", tmp_path / "model")[1]
     for options, calibrated in (([], True), (["--uncalibrated"], False)):
         arguments = [tmp_path / "model", folder / "data.csv", "--quantiles=.05", "-q", *options]
@@ -277,8 +278,8 @@ def test_inspect_tells_what_a_model_is(folder: Path, run: Run) -> None:
     assert (code, err) == (0, "")
     facts = json.loads(out)
     imputer = load(folder / "model", device="cpu")
-    assert facts["checksums"] == "verified" and facts["format"] == 3
-    assert facts["calibration"] is None
+    assert facts["checksums"] == "verified" and facts["format"] == 4
+    assert facts["calibrations"] == []
     assert facts["model_id"] == imputer.model_id_
     assert [feature["name"] for feature in facts["features"]] == ["x", "y"]
     assert facts["features"][0]["mean"] == pytest.approx(table()["x"].mean())

@@ -18,7 +18,7 @@ from tsimpute.denoiser.marginals import MarginalNetwork
 from tsimpute.denoiser.step_widths import StepWidths, step_networks
 from tsimpute.diffusion.schedule import NoiseSchedule, TimeGrid
 from tsimpute.errors import DataWarning, InputError
-from tsimpute.evaluation.conformal import Calibration
+from tsimpute.evaluation.calibrations import NO_CALIBRATIONS, Calibrations
 from tsimpute.panel.containers import read_panel
 from tsimpute.panel.core import Panel
 from tsimpute.panel.fill_values import warn_of_fill_values
@@ -64,8 +64,9 @@ class FittedModel:
         Temporal spectrum of what is diffused, for the sampler "tdas".
     widths : StepWidths, optional
         How wide the network is at each step of `grid`; None where it was trained as a whole only.
-    calibration : Calibration, optional
-        Factors that quantiles are stretched by; for the steps of `grid`.
+    calibrations : Calibrations
+        Factors that quantiles are stretched by, for each way to make them that was calibrated;
+        for the steps of `grid`.
     side : SideColumns, optional
         What conditions the network besides the features.
     time_step : TimeStep, optional
@@ -86,7 +87,7 @@ class FittedModel:
     ggdm: Coefficients | None = None
     spectrum: NDArray[np.float64] | None = None
     widths: StepWidths | None = None
-    calibration: Calibration | None = None
+    calibrations: Calibrations = NO_CALIBRATIONS
     side: SideColumns | None = None
     time_step: TimeStep | None = None
 

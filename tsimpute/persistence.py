@@ -36,7 +36,7 @@ from tsimpute.denoiser.marginals import LEVELS, MarginalNetwork
 from tsimpute.denoiser.step_widths import StepWidths
 from tsimpute.diffusion.schedule import NoiseSchedule
 from tsimpute.errors import InputError, ModelFileError
-from tsimpute.evaluation.conformal import Calibration
+from tsimpute.evaluation.calibrations import Calibrations
 from tsimpute.model import FittedModel
 from tsimpute.panel.scaling import FeatureScaler
 from tsimpute.panel.side import SideColumns
@@ -55,7 +55,7 @@ from tsimpute.storage.plain import plain_parameters
 if TYPE_CHECKING:
     from tsimpute.imputer import EDDPMImputer
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 VERSION_FILE = "FORMAT_VERSION"
 PAYLOAD_1 = (
     "config.json",
@@ -65,11 +65,12 @@ PAYLOAD_1 = (
     "history.csv",
 )
 PAYLOAD_2 = (*PAYLOAD_1, "heads.safetensors")
-PAYLOAD = {1: PAYLOAD_1, 2: PAYLOAD_2, 3: (*PAYLOAD_2, "parts.json")}
+PAYLOAD_3 = (*PAYLOAD_2, "parts.json")
+PAYLOAD = {1: PAYLOAD_1, 2: PAYLOAD_2, 3: PAYLOAD_3, 4: PAYLOAD_3}
 
 # Attributes of a model that are plain data: from what `to_dict` gave back to the attribute.
 PARTS: dict[str, Callable[[dict[str, Any]], Any]] = {
-    "calibration": Calibration.from_dict,
+    "calibrations": Calibrations.from_dict,
     "side": SideColumns.from_dict,
     "widths": StepWidths.from_dict,
     "time_step": TimeStep.from_dict,
@@ -167,13 +168,15 @@ def _heads(model: FittedModel) -> nn.Module:
 def _parts(model: FittedModel) -> dict[str, Any]:
     """Everything of PARTS that the model has."""
     there = {name: getattr(model, name) for name in PARTS}
-    return {name: part.to_dict() for name, part in there.items() if part is not None}
+    return {name: part.to_dict() for name, part in there.items() if part}
 
 
 def _with_parts(model: FittedModel, path: Path) -> FittedModel:
     """Add what `_parts` stored; older formats have no such file."""
     file = path / "parts.json"
     stored = json.loads(file.read_text()) if file.is_file() else {}
+    if "calibration" in stored:  # format 3 had one at most
+        stored["calibrations"] = {"members": [stored.pop("calibration")]}
     return replace(model, **{name: PARTS[name](part) for name, part in stored.items()})
 
 

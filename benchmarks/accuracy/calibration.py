@@ -44,7 +44,7 @@ from tsimpute.panel.containers import read_panel
 from tsimpute.panel.core import Panel
 from tsimpute.plotting import plot_reliability
 from tsimpute.sampling.answers import cell_quantiles
-from tsimpute.sampling.choices import Choice
+from tsimpute.sampling.choices import Choice, way_for
 
 FILE = RESULTS / "calibration.csv"
 SETS = ("healthcare-head", "ett", "weather", "air-quality", "healthcare")
@@ -133,9 +133,8 @@ def make(name: str, options: argparse.Namespace) -> Set:
 
 def calibration_on(some: Set, panel: Panel, windows: int, seed: int) -> Calibration:
     """What is learned from a panel, a mixture of points and blocks hidden in it."""
-    found = with_calibration(some.imputer, panel, Hiding(seed, max_windows=windows)).calibration
-    assert found is not None
-    return found
+    fitted = with_calibration(some.imputer, panel, Hiding(seed, max_windows=windows))
+    return fitted.calibrations.needed(way_for(some.imputer, Choice()))
 
 
 def raw_quantiles(imputer: EDDPMImputer, exam: Exam, file: Path) -> np.ndarray:

@@ -168,4 +168,4 @@ def test_a_model_whose_intervals_are_calibrated_for_the_head_can_be_loaded(tmp_p
     imputer.save(tmp_path / "models" / "demo" / "1")
     registry = Registry(Settings(models_dir=tmp_path / "models", devices="cpu"))
     registry.reload()
-    assert registry.find("demo").methods == ("samples", "head")
+    assert registry.find("demo").methods == ("head",)

@@ -12,6 +12,7 @@ from tsimpute import EDDPMImputer, load
 from tsimpute.assessment import selfcheck
 from tsimpute.assessment.calibration import Hiding, held_out_panel
 from tsimpute.errors import InputError
+from tsimpute.evaluation.calibrations import NO_CALIBRATIONS, Calibrations
 from tsimpute.evaluation.conformal import GRID
 from tsimpute.evaluation.metrics import CRPS_LEVELS, mae, quantile_crps_from_quantiles, rmse
 from tsimpute.fitting.fit import data_plan
@@ -81,10 +82,11 @@ def test_the_median_and_observed_cells_stay_and_levels_do_not_cross(imputer):
 
 def test_each_cell_gets_the_factor_of_its_feature_and_distance(own):
     """With a factor of a half in one feature at distance 1 only, these cells alone change."""
-    factors = np.ones_like(own.model_.calibration.factors)
+    (calibration,) = own.model_.calibrations
+    factors = np.ones_like(calibration.factors)
     factors[1, 0, : GRID.index(0.5)] = 0.5
-    calibration = replace(own.model_.calibration, factors=factors)
-    own.model_ = replace(own.model_, calibration=calibration)
+    changed = Calibrations((replace(calibration, factors=factors),))
+    own.model_ = replace(own.model_, calibrations=changed)
     df = _table(40, seed=4, holes=0)
     df.iloc[5], df.iloc[15:19] = np.nan, np.nan
     low, middle, high = own.predict_quantiles(df).values
@@ -109,7 +111,8 @@ def test_calibration_uses_rows_that_training_has_not_seen(imputer):
         np.testing.assert_array_equal(values, df.loc[times].to_numpy())
     n_rounds = 8
     most = n_rounds * (0.1 * sum(v.size for v in held.values) + 60)
-    assert 0 < imputer.model_.calibration.n_cells.sum() < most
+    (calibration,) = imputer.model_.calibrations
+    assert 0 < calibration.n_cells.sum() < most
 
 
 @pytest.mark.parametrize(
@@ -137,7 +140,7 @@ def test_another_way_to_sample_is_refused_unless_it_is_wanted_uncalibrated(own):
     assert own.predict_quantiles(df, sampler="ddim", calibrated=False).shape == (3, 40, 2)
     assert own.transform(df).notna().all(axis=None)  # the median is not calibrated
     own.fit_calibration(_table(100), max_windows=20)
-    assert own.model_.calibration.way["variance"] == "large"
+    assert [c.way["variance"] for c in own.model_.calibrations] == ["fixed", "large"]
     assert np.isfinite(own.predict_quantiles(df)).all()
 
 
@@ -154,7 +157,7 @@ def test_another_way_to_sample_can_be_tested_and_explained_uncalibrated(own):
         with pytest.raises(InputError, match=r"or pass calibrated=False"):
             getattr(own, name)(df, **options)
     plain = EDDPMImputer(**own.get_params())
-    plain._adopt(replace(own.model_, calibration=None), own.seed_)
+    plain._adopt(replace(own.model_, calibrations=NO_CALIBRATIONS), own.seed_)
     for name, options in asks.items():
         found = getattr(own, name)(df, **options, calibrated=False)
         wanted = getattr(plain, name)(df, **options)
@@ -168,30 +171,48 @@ def test_another_way_to_sample_can_be_tested_and_explained_uncalibrated(own):
 
 
 def test_a_calibration_goes_when_what_it_was_learned_with_changes(own):
-    df, kept = _table(120), own.model_.calibration
-    assert own.respace("uniform", 2).model_.calibration is None
-    assert own.model_.calibration is kept
+    df, first = _table(120), own.model_.calibrations
+    assert len(first) == 1 and not own.respace("uniform", 2).model_.calibrations
     own.fit_marginals(df, iterations=1).fit_variance(df, "analytic", n_batches=2)
     own.fit_sampler(df, "tdas")
-    assert own.model_.calibration is kept  # it knows nothing of these
+    assert own.model_.calibrations == first  # it knows nothing of these
     own.set_params(variance="analytic").fit_calibration(df, max_windows=10)
+    assert len(own.model_.calibrations) == 2
     own.fit_variance(df, "analytic", n_batches=2)
-    assert own.model_.calibration is None
+    assert own.model_.calibrations == first
     own.set_params(method="head").fit_calibration(df, max_windows=10)
-    assert own.model_.calibration.way == {"method": "head"}
-    assert own.model_.calibration.n_samples == 0
+    kept, head = own.model_.calibrations
+    assert (kept,) == first.members and head.way == {"method": "head"} and head.n_samples == 0
     wide = own.predict_quantiles(df, (0.05, 0.95)).values
     assert not np.allclose(wide, own.predict_quantiles(df, (0.05, 0.95), calibrated=False).values)
     own.fit_marginals(df, iterations=1)
-    assert own.model_.calibration is None
+    assert own.model_.calibrations == first
+
+
+def test_each_way_to_make_quantiles_keeps_its_own_calibration(own, tmp_path):
+    df = _table(60, seed=3)
+    sampled = own.predict_quantiles(df).values
+    own.fit_marginals(_table(120), iterations=1)
+    with pytest.raises(InputError, match=r"method='head'.*fit_calibration.*keeps the others"):
+        own.predict_quantiles(df, method="head")
+    own.set_params(method="head").fit_calibration(_table(120), max_windows=10)
+    again = load(own.save(tmp_path / "model"), device="cpu").set_params(verbose=0)
+    for one in (own, again):
+        head = one.predict_quantiles(df).values
+        raw = one.predict_quantiles(df, calibrated=False).values
+        assert not np.allclose(head, raw)
+        np.testing.assert_array_equal(one.predict_quantiles(df, method="samples").values, sampled)
+    own.fit_calibration(_table(120, seed=1), max_windows=10)  # of the head again
+    assert len(own.model_.calibrations) == 2
+    assert not np.array_equal(own.predict_quantiles(df).values, head)
 
 
 def test_pruning_calibrates_again_where_fitting_did(own):
     own.prune(_table(), kept_steps=2)
-    assert len(own.model_.grid) == 2 and own.model_.calibration is not None
+    assert len(own.model_.grid) == 2 and len(own.model_.calibrations) == 1
     with pytest.warns(UserWarning, match=r"no longer calibrated.*fit_calibration") as caught:
         own.set_params(calibrate=False).prune(_table(), kept_steps=1)
-    assert own.model_.calibration is None
+    assert not own.model_.calibrations
     assert caught[0].filename == __file__
 
 
@@ -266,7 +287,7 @@ def test_the_report_hides_other_cells_than_the_calibration(imputer):
 
 
 def test_an_uncalibrated_model_has_a_report_without_calibrated_rows(own):
-    own.model_ = replace(own.model_, calibration=None)
+    own.model_ = replace(own.model_, calibrations=NO_CALIBRATIONS)
     report = own.calibration_report(_table(60))
     assert not report["calibrated"].any()
     assert sorted(set(report["level"])) == [0.5, 0.8, 0.9, 0.95]

@@ -261,7 +261,7 @@ def test_calibration_and_self_check_work_with_covariates() -> None:
     options = TINY | {"validation_fraction": 0.3}
     imputer = EDDPMImputer(exogenous=["wind"], calendar=["hour"], calibrate=True, **options)
     imputer.fit(df)
-    calibration = imputer.model_.calibration
+    (calibration,) = imputer.model_.calibrations
     assert calibration is not None and len(calibration.factors) == 2
     quantiles = imputer.predict_quantiles(df, [0.5])
     assert (quantiles.sel(feature="wind").values[0] == df["wind"].to_numpy()).all()

@@ -627,10 +627,9 @@ def after_widths(imputer: EDDPMImputer, how: str) -> EDDPMImputer:
 
 @pytest.mark.parametrize("how", ["train_widths", "search_widths", "use_widths"])
 def test_quantiles_are_calibrated_anew_at_new_widths(calibrated, how):
-    before = calibrated.model_.calibration
-    found = after_widths(calibrated, how).model_.calibration
-    assert found is not None
-    own = calibrated.fit_calibration(table(144)).model_.calibration
+    (before,) = calibrated.model_.calibrations
+    (found,) = after_widths(calibrated, how).model_.calibrations
+    (own,) = calibrated.fit_calibration(table(144)).model_.calibrations
     assert found.n_cells.sum() != own.n_cells.sum()  # on held-out rows alone
     assert not np.array_equal(found.factors, before.factors)
 
@@ -640,7 +639,7 @@ def test_a_calibration_that_is_lost_is_warned_of(slim, how):
     slim.fit_calibration(table(), max_windows=4)
     with pytest.warns(UserWarning, match=r"no longer calibrated.*call fit_calibration\(X\)"):
         after_widths(slim, how)
-    assert slim.model_.calibration is None
+    assert not slim.model_.calibrations
     after_widths(slim, how)  # nothing was lost now
 
 
@@ -648,7 +647,7 @@ def test_widths_by_hand_without_data_lose_the_calibration(calibrated):
     with pytest.warns(UserWarning, match="no longer calibrated") as caught:
         calibrated.use_widths([2, 8, 4, 6])
     assert caught[0].filename == __file__
-    assert calibrated.model_.calibration is None
+    assert not calibrated.model_.calibrations
 
 
 def test_a_calibration_waits_for_a_sampler_that_has_to_be_fitted(calibrated):

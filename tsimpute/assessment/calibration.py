@@ -83,7 +83,7 @@ def with_calibration(
     way = way_for(imputer, Choice())
     n_samples = 0 if way["method"] == "head" else imputer.n_samples
     calibration = Calibration(factors, n_cells, exams[0].first_rows, way, n_samples)
-    return replace(model, calibration=calibration)
+    return replace(model, calibrations=model.calibrations.updated(calibration))
 
 
 def _rounds(
@@ -135,7 +135,7 @@ def report(
     """Coverage and width of central intervals; see :meth:`EDDPMImputer.calibration_report`."""
     exam = hiding.exam(imputer, panel, 5)
     ends = [round((1 + sign * level) / 2, 12) for level in levels for sign in (-1, 1)]
-    both = calibrated and imputer.model_.calibration is not None
+    both = calibrated and len(imputer.model_.calibrations) > 0
     kinds = (False, True) if both else (False,)
     rows = []
     for is_calibrated, quantiles in zip(

@@ -282,8 +282,7 @@ def hidden_crps(imputer: Fitted, panel: Panel, hidden_fraction: float) -> float:
     model = imputer.model_
     plan = ExamPlan(imputer.seed_, imputer.overlap, hidden_fraction, mode=imputer.mode)
     exam = make_exam(model, panel, plan)
-    fits = model.calibration is None or model.calibration.way == way_for(imputer, Choice())
-    choice = Choice(calibrated=fits)
+    choice = Choice(calibrated=model.calibrations.find(way_for(imputer, Choice())) is not None)
     found = cell_quantiles(imputer, exam.given, exam.target_masks, choice, CRPS_LEVELS)
     return exam.scores(exam.within_range(model, found))["crps"]
 

@@ -41,7 +41,7 @@ def describe(path: Path, imputer: EDDPMImputer) -> dict[str, Any]:
         "network": _network(imputer),
         "steps": _steps(imputer),
         "learned": _learned(imputer),
-        "calibration": _calibration(imputer),
+        "calibrations": _calibrations(imputer),
         "training": _training(imputer),
         "parameters": _changed(imputer, stored["parameters"]),
     }
@@ -102,13 +102,12 @@ def _learned(imputer: EDDPMImputer) -> list[str]:
     return heads + [name for name, part in there.items() if part is not None]
 
 
-def _calibration(imputer: EDDPMImputer) -> dict[str, Any] | None:
-    """On how many hidden cells intervals were calibrated, and for which way of sampling."""
-    found = imputer.model_.calibration
-    if found is None:
-        return None
-    way = dict(found.way) | {"n_samples": found.n_samples}
-    return {"n_cells": int(found.n_cells.sum()), "way": way}
+def _calibrations(imputer: EDDPMImputer) -> list[dict[str, Any]]:
+    """On how many hidden cells intervals were calibrated, for each way to make them."""
+    return [
+        {"n_cells": int(own.n_cells.sum()), "way": {**own.way, "n_samples": own.n_samples}}
+        for own in imputer.model_.calibrations
+    ]
 
 
 def _training(imputer: EDDPMImputer) -> dict[str, Any]:
@@ -149,12 +148,11 @@ def _lines(facts: dict[str, Any]) -> Iterator[str]:
     )
     yield from _said_of_steps(steps)
     yield f"learned     {', '.join(facts['learned']) or 'nothing besides the network'}"
-    calibration = facts["calibration"]
-    if calibration is None:
+    if not facts["calibrations"]:
         yield "calibration none: intervals are as they are sampled"
-    else:
-        way = ", ".join(f"{name}={value!r}" for name, value in calibration["way"].items())
-        yield f"calibration on {calibration['n_cells']:,} hidden cells, for {way}"
+    for own in facts["calibrations"]:
+        way = ", ".join(f"{name}={value!r}" for name, value in own["way"].items())
+        yield f"calibration on {own['n_cells']:,} hidden cells, for {way}"
     yield f"training    {', '.join(_said(training))}"
     changed = (f"{name}={value!r}" for name, value in facts["parameters"].items())
     yield f"parameters  {', '.join(changed) or 'the defaults'}"

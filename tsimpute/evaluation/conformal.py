@@ -60,15 +60,6 @@ class Calibration:
     way: Mapping[str, str]
     n_samples: int = 0
 
-    def check_way(self, way: Mapping[str, str]) -> None:
-        """Raise InputError if quantiles that are made in this way are not those it fits."""
-        if way != self.way:
-            raise InputError(
-                f"the intervals of this model were calibrated for {_named(self.way)}, and this "
-                f"call asks for {_named(way)}; set these as parameters of the imputer and call "
-                f"fit_calibration(X) again, or pass calibrated=False"
-            )
-
     def group_of(self, distances: IntArray) -> IntArray:
         """Group of each distance of 1 row or more; that of 1 for 0."""
         found = np.searchsorted(self.first_distances, distances, side="right") - 1
@@ -244,10 +235,6 @@ def conformal_factors(scores: ArrayLike, n_independent: float) -> FloatArray:
     found: FloatArray = np.maximum(best, LEAST_FACTOR)
     found[_MEDIAN] = 1.0
     return found
-
-
-def _named(way: Mapping[str, str]) -> str:
-    return ", ".join(f"{name}={value!r}" for name, value in way.items())
 
 
 def _between(level: float, away: FloatArray, on_grid: FloatArray, new: FloatArray) -> FloatArray:

@@ -161,11 +161,8 @@ def with_marginals(
 
 
 def _updated(model: FittedModel, learned: dict[str, str], **parts: Any) -> FittedModel:
-    """The model with new parts, and without a calibration of quantiles that the old ones made."""
-    calibration = model.calibration
-    if calibration is not None and not calibration.way.items().isdisjoint(learned.items()):
-        calibration = None
-    return replace(model, calibration=calibration, **parts)
+    """The model with new parts, and without calibrations of quantiles that the old ones made."""
+    return replace(model, calibrations=model.calibrations.without(learned), **parts)
 
 
 def training_examples(imputer: Settings, model: FittedModel, data: TrainingData) -> ExampleSource:

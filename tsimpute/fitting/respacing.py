@@ -19,6 +19,7 @@ from tsimpute.diffusion.step_selection import (
     uniform_steps,
 )
 from tsimpute.errors import InputError
+from tsimpute.evaluation.calibrations import NO_CALIBRATIONS
 from tsimpute.fitting.fit import Settings, data_plan, training_strategy
 from tsimpute.model import FittedModel, resolve_device
 from tsimpute.panel.core import Panel
@@ -116,7 +117,9 @@ def with_steps(model: FittedModel, positions: IntArray) -> FittedModel:
     old = model.grid
     levels = old.index[positions], old.alpha_bar[positions], old.network_step[positions]
     widths = None if model.widths is None else model.widths.take(positions)
-    return replace(model, grid=model.schedule.grid(*levels), widths=widths, calibration=None)
+    return replace(
+        model, grid=model.schedule.grid(*levels), widths=widths, calibrations=NO_CALIBRATIONS
+    )
 
 
 @torch.no_grad()

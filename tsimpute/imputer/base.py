@@ -158,7 +158,7 @@ class FittedImputer(BaseEstimator):  # type: ignore[misc]
         self, old: FittedModel, held_out: Panel | None, stacklevel: int
     ) -> None:
         """Warn whoever called the public method, unless the new model is calibrated too."""
-        if held_out is None and old.calibration is not None:
+        if held_out is None and len(old.calibrations):
             warnings.warn(
                 "quantiles are no longer calibrated: their calibration was that of the network's "
                 "steps and widths before; call fit_calibration(X)",

@@ -32,8 +32,9 @@ class ChecksItself(FittedImputer):
         Split-conformal calibration (conformalised quantiles, Romano et al. 2019), by feature and
         by distance to the nearest observed cell; the network is not changed. It holds for the
         imputer's present `method`, `sampler`, `variance` and `start`, and for its steps: afterwards
-        `predict_quantiles` is calibrated for these and refuses others. Intervals from fewer
-        samples than `n_samples` are a little narrower.
+        `predict_quantiles` is calibrated for these and refuses others, but for those that were
+        calibrated before, which stay so. Intervals from fewer samples than `n_samples` are a
+        little narrower.
 
         Hidden cells that `max_gap` or `min_observed` refuse are not learned from. What is learned
         is used before `bounds`, `integers` and `order` are, and is learned without them.

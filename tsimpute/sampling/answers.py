@@ -143,17 +143,15 @@ def reader_for(
 
 
 def calibration_for(imputer: Fitted, choice: Choice) -> Calibration | None:
-    """The model's calibration, if it has one and the call does not do without.
+    """That of the call's way, if the model has any and the call does not do without.
 
     Raises
     ------
     InputError
-        If the calibration is that of another way to make quantiles.
+        If all calibrations are of other ways to make quantiles.
     """
-    calibration = imputer.model_.calibration if choice.calibrated else None
-    if calibration is not None:
-        calibration.check_way(way_for(imputer, choice))
-    return calibration
+    known = imputer.model_.calibrations
+    return known.needed(way_for(imputer, choice)) if known and choice.calibrated else None
 
 
 def _sampled_arrays(

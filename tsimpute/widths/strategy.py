@@ -15,6 +15,7 @@ from tsimpute.denoiser.slimmable import WHOLE, allowed_widths, narrow_config
 from tsimpute.denoiser.step_widths import Level, StepWidths
 from tsimpute.diffusion.schedule import TimeGrid
 from tsimpute.errors import InputError
+from tsimpute.evaluation.calibrations import NO_CALIBRATIONS
 from tsimpute.fitting.respacing import with_steps
 from tsimpute.model import FittedModel
 
@@ -55,7 +56,9 @@ def with_all_steps(model: FittedModel) -> FittedModel:
         return model
     levels = sorted([*_levels(model.grid), *model.widths.skipped])
     grid = model.schedule.grid(*map(np.array, zip(*levels, strict=True)))
-    return replace(model, grid=grid, widths=StepWidths.whole(len(grid)), calibration=None)
+    return replace(
+        model, grid=grid, widths=StepWidths.whole(len(grid)), calibrations=NO_CALIBRATIONS
+    )
 
 
 def _levels(grid: TimeGrid) -> list[Level]:

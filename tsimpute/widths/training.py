@@ -10,6 +10,7 @@ from tsimpute.arguments import check_count, check_number
 from tsimpute.denoiser.csdi import CSDIDenoiser
 from tsimpute.denoiser.slimmable import check_slimmable
 from tsimpute.denoiser.step_widths import StepWidths
+from tsimpute.evaluation.calibrations import NO_CALIBRATIONS
 from tsimpute.fitting.fit import (
     RANDOM_WIDTHS,
     Settings,
@@ -85,7 +86,7 @@ def train_widths(
 
 def without_readings(model: FittedModel) -> FittedModel:
     """The model without what was learned from the outputs of its network as it was."""
-    return replace(model, heads={}, noise_power=None, ggdm=None, calibration=None)
+    return replace(model, heads={}, noise_power=None, ggdm=None, calibrations=NO_CALIBRATIONS)
 
 
 def _configured(config: TrainingConfig, how: WidthTraining, n_steps: int) -> TrainingConfig:
