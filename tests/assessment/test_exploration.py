@@ -24,6 +24,7 @@ from tsimpute.fitting.respacing import (
     respaced,
     with_steps,
 )
+from tsimpute.fitting.training_data import TrainingData
 from tsimpute.panel.containers import read_panel
 from tsimpute.plotting import plot_speed_quality
 from tsimpute.samplers.ancestral import ancestral
@@ -73,7 +74,7 @@ def _other(imputer, model):
 @pytest.mark.parametrize("method", STEP_CHOICES)
 @pytest.mark.parametrize("n_steps", [1, 2, 4, 9])
 def test_a_full_chain_is_respaced_to_levels_of_its_own(full, method, n_steps):
-    model = respaced(full, full.model_, method, n_steps, PANEL)
+    model = respaced(full, full.model_, method, n_steps, TrainingData(PANEL, 0))
     index = model.grid.index
     assert len(index) == n_steps
     np.testing.assert_array_equal(model.grid.alpha_bar, full.model_.schedule.alpha_bar[index])
@@ -85,7 +86,7 @@ def test_a_full_chain_is_respaced_to_levels_of_its_own(full, method, n_steps):
 
 @pytest.mark.parametrize("method", STEP_CHOICES)
 def test_a_pruned_model_chooses_among_its_own_steps(pruned, method):
-    model = respaced(pruned, pruned.model_, method, 3, PANEL)
+    model = respaced(pruned, pruned.model_, method, 3, TrainingData(PANEL, 0))
     assert set(model.grid.index) < set(pruned.model_.grid.index)
     if method != "elbo":
         assert model.grid.index[-1] == pruned.model_.grid.index[-1]
@@ -96,7 +97,7 @@ def test_a_pruned_model_chooses_among_its_own_steps(pruned, method):
 
 @pytest.mark.parametrize("method", STEP_CHOICES)
 def test_all_steps_give_the_same_samples_draw_for_draw(pruned, method):
-    model = respaced(pruned, pruned.model_, method, 5, PANEL)
+    model = respaced(pruned, pruned.model_, method, 5, TrainingData(PANEL, 0))
     other = _other(pruned, model)
     np.testing.assert_array_equal(other.sample(_table()), pruned.sample(_table()))
 
@@ -145,7 +146,7 @@ def test_the_windows_that_are_measured_do_not_depend_on_how_many_there_are(full,
 
     monkeypatch.setattr("tsimpute.fitting.respacing.measure_levels", measure)
     long = read_panel(pd.concat([_table()] * 20, ignore_index=True))
-    respaced(full, full.model_, "elbo", 3, long)
+    respaced(full, full.model_, "elbo", 3, TrainingData(long, 0))
     assert seen[0].away.shape == (16, 12, 2)
 
 

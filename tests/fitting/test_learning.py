@@ -143,6 +143,14 @@ def test_widths_are_trained_by_the_holes_of_others(historical: EDDPMImputer) -> 
     assert set(imputer.model_.heads) == {"crps"}
 
 
+def test_steps_are_chosen_by_errors_at_cells_that_patterns_hide(historical: EDDPMImputer) -> None:
+    with pytest.raises(InputError, match=r"target_strategy='historical' hid no cell.*patterns="):
+        historical.respace("elbo", 2, complete())
+    with pytest.raises(InputError, match="patterns: got data to hide cells of X, but no X"):
+        historical.respace("uniform", 2, patterns=holed())
+    assert len(historical.respace("elbo", 2, complete(), patterns=holed()).model_.grid) == 2
+
+
 # ---- analytic variance --------------------------------------------------------------------------
 
 

@@ -19,6 +19,7 @@ from tsimpute.evaluation.pareto import pareto_front
 from tsimpute.fitting.fit import Settings
 from tsimpute.fitting.respacing import respaced, with_steps
 from tsimpute.fitting.running import say
+from tsimpute.fitting.training_data import TrainingData
 from tsimpute.model import FittedModel
 from tsimpute.panel.core import Panel
 from tsimpute.samplers.wrapped import counting, on_longer_noise
@@ -197,7 +198,7 @@ def _planned(imputer: Explored, panel: Panel, survey: Survey) -> list[Row]:
     whole, available = imputer.model_, len(imputer.model_.grid)
     usual = [*(n for n in USUAL_STEPS if n < available), available]
     models = [
-        respaced(imputer, whole, survey.spacing, n_steps, panel, imputer.seed_)
+        respaced(imputer, whole, survey.spacing, n_steps, TrainingData(panel, imputer.seed_))
         for n_steps in _several(survey.steps, usual)
     ]
     starts = _several(survey.starts, ("noise",) if whole.marginals is None else STARTS)

@@ -21,11 +21,11 @@ from tsimpute.diffusion.step_selection import (
 from tsimpute.errors import InputError
 from tsimpute.evaluation.calibrations import NO_CALIBRATIONS
 from tsimpute.fitting.fit import Settings, data_plan, training_strategy
+from tsimpute.fitting.training_data import TrainingData
 from tsimpute.model import FittedModel, resolve_device
-from tsimpute.panel.core import Panel
 from tsimpute.sampling.methods import known_name
 from tsimpute.training.examples import Example, ExampleSource, noised
-from tsimpute.training.setup import all_rows
+from tsimpute.training.setup import all_rows, pattern_windows
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -61,8 +61,7 @@ def respaced(
     model: FittedModel,
     method: str,
     n_steps: int,
-    panel: Panel | None = None,
-    seed: int = 0,
+    data: TrainingData | None = None,
 ) -> FittedModel:
     """The model with fewer of its steps; network, heads and measured numbers stay.
 
@@ -80,11 +79,10 @@ def respaced(
         "analytic" also begins at its cleanest, as in the paper, "align" where "quadratic" does.
     n_steps : int
         1 to the number of steps that the model has.
-    panel : Panel, optional
-        Data on which "elbo", "analytic" and "align" measure the network at each step, with some
-        observed cells hidden; best not those that it was trained on. 16 windows are read.
-    seed : int, default=0
-        Of windows, hidden cells and noise.
+    data : TrainingData, optional
+        On which "elbo", "analytic" and "align" measure the network at each step, with some
+        observed cells hidden; best not those that it was trained on. 16 windows are read. Their
+        seed is that of windows, hidden cells and noise.
 
     Returns
     -------
@@ -100,12 +98,12 @@ def respaced(
     if method in BY_RULE:
         chosen = BY_RULE[method](len(model.grid), n_steps, _top(model, n_steps))
         return with_steps(model, chosen)
-    if panel is None:
+    if data is None:
         raise InputError(
             f"method={method!r} chooses steps by the network's errors, which are measured on data; "
             f"pass X, or choose one of {list(BY_RULE)}"
         )
-    table = measure_levels(model, _example(imputer, model, panel, seed), seed)
+    table = measure_levels(model, _example(imputer, model, data), data.seed)
     return with_steps(model, _by_errors(model, method, n_steps, table))
 
 
@@ -177,13 +175,13 @@ def _top(model: FittedModel, n_steps: int) -> int:
     return min(max(round(TOP_SHARE * n), n_steps - 1), n - 1)
 
 
-def _example(imputer: Settings, model: FittedModel, panel: Panel, seed: int) -> Example:
+def _example(imputer: Settings, model: FittedModel, data: TrainingData) -> Example:
     plan = replace(data_plan(imputer, model.side), window_steps=model.window_steps)
-    windows = all_rows(model.scaled(panel), plan)
+    windows = all_rows(model.scaled(data.panel), plan)
+    patterns = pattern_windows(data.pattern_values, plan, windows)
     device = resolve_device(imputer.device)
-    strategy = training_strategy(imputer)
-    source = ExampleSource(windows, strategy, model.anchor, MEASURED_WINDOWS, device, seed)
-    return next(source.draw())
+    how = (training_strategy(imputer), model.anchor, MEASURED_WINDOWS, device, data.seed)
+    return next(ExampleSource(windows, *how, patterns).checked().draw())
 
 
 def _check_count(n_steps: int, available: int) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 from sklearn.utils.validation import check_is_fitted
 
 from tsimpute.arguments import check_count, check_switch
+from tsimpute.errors import InputError
 from tsimpute.imputer.base import VARIANCE_BATCHES, FittedImputer
 
 if TYPE_CHECKING:
@@ -149,7 +150,9 @@ class ChoosesSampling(FittedImputer):
         self.model_ = with_marginals(self, self.model_, data, iterations, freeze_trunk)
         return self
 
-    def respace(self, method: str = "uniform", n_steps: int = 5, X: Any = None) -> Self:
+    def respace(
+        self, method: str = "uniform", n_steps: int = 5, X: Any = None, *, patterns: Any = None
+    ) -> Self:
         """A fitted imputer with fewer of this one's steps, without training.
 
         The network is shared and this imputer keeps its steps. The other one has no calibration:
@@ -166,6 +169,8 @@ class ChoosesSampling(FittedImputer):
         X : DataFrame, array, DataArray or Dataset, optional
             What the last three methods measure the errors on, in 16 windows; best not the
             training data.
+        patterns : DataFrame, array, DataArray or Dataset, optional
+            As in `fit`: whose holes are laid over X for that.
 
         Returns
         -------
@@ -180,8 +185,10 @@ class ChoosesSampling(FittedImputer):
         from tsimpute.fitting.respacing import respaced
 
         check_is_fitted(self)
-        panel = None if X is None else self._read(X)
-        model = respaced(self, self.model_, method, n_steps, panel, self.seed_)
+        if X is None and patterns is not None:
+            raise InputError("patterns: got data to hide cells of X, but no X; pass both")
+        data = None if X is None else self._read_training(X, patterns)
+        model = respaced(self, self.model_, method, n_steps, data)
         other = type(self)(**{**self.get_params(), "kept_steps": n_steps})
         return other._adopt(model, self.seed_, self.history_, self.keep_prob_history_)
 
