@@ -92,6 +92,25 @@ def _hear_ctrl_c() -> None:
 # ------------------------------------------------------------------------------------- fit, prune
 
 
+def test_fit_and_prune_lay_the_holes_of_other_data_over_theirs(tmp_path: Path, run: Run) -> None:
+    full, holed = tmp_path / "full.csv", tmp_path / "holed.csv"
+    complete = table().interpolate().bfill()
+    complete.to_csv(full)
+    table().to_csv(holed)
+    how = [*TINY, "--target-strategy=historical"]
+    code, _, err = run("fit", full, "--out", tmp_path / "none", *how)
+    assert code == 1 and "patterns" in err and not (tmp_path / "none").exists()
+    assert run("fit", full, "--out", tmp_path / "model", *how, "--patterns", holed)[0] == 0
+    settings = SMALL | {"target_strategy": "historical", "random_state": 3}
+    wanted = EDDPMImputer(**settings, device="cpu", verbose=0).fit(complete, patterns=table())
+    found = load(tmp_path / "model", device="cpu").set_params(verbose=0)
+    pd.testing.assert_frame_equal(found.transform(table()), wanted.transform(table()))
+    asked = ["prune", tmp_path / "model", full, "--out", tmp_path / "pruned", "--kept-steps=1"]
+    assert run(*asked, "--quiet", "--device=cpu")[0] == 1
+    assert run(*asked, "--quiet", "--device=cpu", "--patterns", holed)[0] == 0
+    assert len(load(tmp_path / "pruned", device="cpu").model_.grid) == 1
+
+
 def test_fit_makes_the_model_that_the_library_makes(folder: Path) -> None:
     made = EDDPMImputer(**SMALL, random_state=3, verbose=0, device="cpu").fit(table())
     found = load(folder / "model", device="cpu")

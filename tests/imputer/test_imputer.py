@@ -387,6 +387,14 @@ def test_training_that_diverges_is_an_error_that_names_the_learning_rate(kept_st
     assert not hasattr(imputer, "model_")
 
 
+def test_training_that_ends_worse_than_it_began_is_warned_of() -> None:
+    imputer = EDDPMImputer(**TINY | {"learning_rate": 10.0, "epochs": 3})
+    with pytest.warns(UserWarning, match=r"learned nothing.*lower learning_rate") as caught:
+        imputer.fit(wave())
+    assert np.isfinite(imputer.history_["validation_loss"]).all()
+    assert caught[0].filename == __file__
+
+
 def test_checkpoint_resumes_to_the_same_model(tmp_path: object) -> None:
     from pathlib import Path
 

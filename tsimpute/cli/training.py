@@ -29,6 +29,11 @@ from tsimpute.cli.options import (
 
 INTERRUPTED = 130  # 128 + SIGINT
 
+Patterns = Annotated[
+    str | None,
+    typer.Option(help="data whose holes are learned to fill, for mix and historical [DATA itself]"),
+]
+
 
 def fit(
     data: Data,
@@ -51,6 +56,7 @@ def fit(
     ] = None,
     time_column: TimeColumn = None,
     series_column: SeriesColumn = None,
+    patterns: Patterns = None,
     checkpoint: Annotated[
         Path | None, typer.Option(help="file to go on from after an interruption")
     ] = None,
@@ -80,9 +86,11 @@ def fit(
     imputer = make_imputer(fixed | given | settings_of(settings or []))
     check_place(out)
     features = None if columns is None else columns.split(",")
-    recording = read(data, time_column=time_column, series_column=series_column, features=features)
+    columns_are = {"time_column": time_column, "series_column": series_column}
+    recording = read(data, **columns_are, features=features)
+    holes = None if patterns is None else read(patterns, **columns_are, features=features).data
     with _interrupts() as interrupted:
-        imputer.fit(recording.data, checkpoint=checkpoint)
+        imputer.fit(recording.data, patterns=holes, checkpoint=checkpoint)
     _saved(imputer.save(out), quiet, interrupted)
 
 
@@ -92,6 +100,7 @@ def prune(
     out: ModelOut,
     kept_steps: Annotated[int, typer.Option(min=1, help="denoising steps that remain")] = 5,
     epochs: Annotated[int, typer.Option(min=1, help="passes over the data")] = 1,
+    patterns: Patterns = None,
     time_column: TimeColumn = None,
     series_column: SeriesColumn = None,
     device: Device = "auto",
@@ -103,8 +112,10 @@ def prune(
     check_place(out)
     imputer = load_model(model, device, quiet)
     recording = read_for(imputer, data, time_column, series_column)
+    own = (time_column, series_column)
+    holes = None if patterns is None else read_for(imputer, patterns, *own).data
     with _interrupts() as interrupted:
-        imputer.prune(recording.data, kept_steps, epochs=epochs)
+        imputer.prune(recording.data, kept_steps, epochs=epochs, patterns=holes)
     _saved(imputer.save(out), quiet, interrupted)
 
 

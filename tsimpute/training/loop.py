@@ -21,7 +21,7 @@ from tsimpute.diffusion.schedule import TimeGrid
 from tsimpute.errors import DivergenceError
 from tsimpute.training.batches import Windows, WindowSource
 from tsimpute.training.config import TrainingConfig, learning_rate_at
-from tsimpute.training.divergence import KNOWS_NOTHING, check_loss, lower
+from tsimpute.training.divergence import KNOWS_NOTHING, WORSE_THAN_NOTHING, check_loss, lower
 from tsimpute.training.ema import WeightAverage, load_weights
 from tsimpute.training.hiding import hide
 from tsimpute.training.history import EpochRecord
@@ -119,6 +119,12 @@ class Trainer:
             kept = "the weights of the best epoch before that are kept"
             warnings.warn(f"{error}; {kept}", stacklevel=6)  # for who called fit
         self.finish()
+        if self.best is not None and self.best[0] > WORSE_THAN_NOTHING:
+            warnings.warn(
+                f"the network has learned nothing: its validation loss is {self.best[0]:.3g}, and "
+                f"that of predicting no noise is 1; {lower(self.config.learning_rate)}",
+                stacklevel=6,
+            )
 
     @property
     def progress(self) -> float:
