@@ -22,11 +22,13 @@ $(STAMP): requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation --editable .
 	@touch $(STAMP)
 
+# Each test uses one core; a file's tests stay together, because they share what is trained for them.
+TOGETHER := --numprocesses auto --maxprocesses 4 --dist loadfile
 test: setup  ## run the tests and the examples of the guide
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(TOGETHER)
 
 test-slow: setup  ## run the tests that take longer
-	$(BIN)/python -m pytest -m "slow and not gpu and not container"
+	$(BIN)/python -m pytest $(TOGETHER) -m "slow and not gpu and not container"
 
 check: setup  ## lint, format, types, import direction, docstrings
 	$(BIN)/ruff check

@@ -62,7 +62,9 @@ def test_plain_and_packed_bytes_are_the_same(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "raw", [gzip.compress(b"other"), gzip.compress(PLAIN)[:-9], b"not a gzip file"]
+    "raw",
+    [gzip.compress(b"other", mtime=0), gzip.compress(PLAIN, mtime=0)[:-9], b"not a gzip file"],
+    ids=["other data", "cut off", "no archive"],
 )
 def test_damaged_archives_are_named(raw, tmp_path):
     _put(tmp_path, FILE.path + ".gz", raw)
