@@ -100,3 +100,13 @@ def test_without_pymoo_the_message_says_how_to_get_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "pymoo.optimize", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'tsimpute\[search\]'"):
         evolve(objectives, CHOICES, 4, Evolution())
+
+
+def test_the_first_generation_holds_plain_respacing_where_steps_may_be_skipped() -> None:
+    tried = list(evolve(lambda s: (sum(s), -sum(s)), [0, 2, 8], 6, Evolution(12, 1)))
+    uniform = [(8,) * 6, (2,) * 6]
+    respaced = [(0, 8, 8, 0, 8, 8), (0, 8, 0, 8, 0, 8), (0, 0, 8, 0, 0, 8), (0, 0, 0, 0, 0, 8)]
+    assert tried[:6] == [*uniform, *respaced]
+    assert 0 not in {
+        width for s in evolve(lambda s: (1, 1), [2, 8], 6, Evolution(12, 1)) for width in s
+    }

@@ -75,7 +75,8 @@ def evolve(
     Returns
     -------
     dict of strategy to its two objectives
-        All that were tried, in order; the first are the uniform ones, the largest choice first.
+        All that were tried, in order: uniform ones first, the largest choice at first, then, with
+        skips, the largest choice at a few even steps.
 
     Raises
     ------
@@ -121,11 +122,25 @@ def check_pymoo() -> None:
 
 
 def first_population(n_choices: int, length: int, plan: Evolution, skips: bool) -> NDArray[Any]:
-    """Uniform strategies, the largest choice first, then random ones; places among the choices."""
+    """Places among the choices: uniform strategies, the largest first, then random ones.
+
+    Where steps may be skipped, the largest choice at a few evenly spaced steps stands between
+    these: plain respacing, so that what is found is not behind it.
+    """
     uniform = np.repeat(np.arange(n_choices)[::-1][: n_choices - skips, None], length, axis=1)
+    respaced = _evenly_skipped(n_choices - 1, length) if skips else uniform[:0]
     rng = np.random.default_rng([plan.seed, 6])
     drawn = rng.integers(n_choices, size=(plan.population, length))
-    return np.concatenate([uniform, drawn])[: plan.population]
+    return np.concatenate([uniform, respaced, drawn])[: plan.population]
+
+
+def _evenly_skipped(largest: int, length: int) -> NDArray[Any]:
+    """The largest choice at three quarters, a half, a third and a quarter of the steps."""
+    counts = {length * share // 12 for share in (9, 6, 4, 3)} - {0, length}
+    rows = np.zeros((len(counts), length), dtype=np.int64)
+    for row, n in zip(rows, sorted(counts, reverse=True), strict=True):
+        row[length - 1 - np.arange(n) * length // n] = largest  # the noisiest step always stays
+    return rows
 
 
 def _minimise(
