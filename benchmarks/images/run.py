@@ -29,6 +29,7 @@ from network import UNet
 from torch import Tensor
 
 from tsimpute.diffusion.budget import kept_steps_at
+from tsimpute.diffusion.losses import noise_to_level
 from tsimpute.diffusion.schedule import TimeGrid, make_schedule, spaced_indices
 from tsimpute.diffusion.step_mask import StepMaskLearner, exchange_steps
 from tsimpute.samplers.catalogue import SAMPLERS
@@ -89,9 +90,9 @@ def noise_error(
     network: UNet, x0: Tensor, noise: Tensor, level: Tensor, grid: TimeGrid, place: Tensor
 ) -> Tensor:
     """Mean squared error of the predicted noise of each image."""
-    a = level[:, None, None, None]
     step = torch.from_numpy(grid.network_step).float()[place]
-    return (network(a.sqrt() * x0 + (1 - a).sqrt() * noise, step) - noise).square().mean((1, 2, 3))
+    predicted = network(noise_to_level(x0, noise, level), step)
+    return (predicted - noise).square().mean((1, 2, 3))
 
 
 def kept(name: str, make: Any) -> UNet:

@@ -16,6 +16,15 @@ def test_noise_to_level_of_known_numbers():
     assert noisy.dtype == torch.float32
 
 
+def test_noise_to_level_takes_states_of_any_shape():
+    generator = torch.Generator().manual_seed(0)
+    x0, noise = (torch.randn(3, 1, 4, 2, generator=generator) for _ in range(2))
+    level = torch.tensor([0.9, 0.5, 0.1], dtype=torch.float64)
+    flat = noise_to_level(x0.reshape(3, 8), noise.reshape(3, 8), level)
+    torch.testing.assert_close(noise_to_level(x0, noise, level).reshape(3, 8), flat)
+    torch.testing.assert_close(flat[2], 0.1**0.5 * x0[2].flatten() + 0.9**0.5 * noise[2].flatten())
+
+
 def test_clean_values_undo_the_noise():
     generator = torch.Generator().manual_seed(0)
     x0, noise = (torch.randn(3, 4, 2, generator=generator, dtype=torch.float64) for _ in range(2))
