@@ -15,9 +15,8 @@ def noise_to_level(x0: Tensor, noise: Tensor, alpha_bar: Tensor) -> Tensor:
     alpha_bar : Tensor of float64, shape (B,)
         On the CPU.
     """
-    a = alpha_bar.view(
-        -1, *[1] * (x0.ndim - 1)
-    )  # float64, which not every device has: rooted where it is
+    # float64, which not every device has: rooted where it is
+    a = alpha_bar.view(-1, *[1] * (x0.ndim - 1))
     return a.sqrt().to(x0) * x0 + (1 - a).sqrt().to(x0) * noise
 
 

@@ -98,8 +98,9 @@ class SlimsSteps(FittedImputer):
 
         NSGA-II lets strategies evolve under two objectives, the CRPS on observed cells that are
         hidden for it and the floating-point operations; the first generation has the uniform
-        strategies and, with `skip`, the whole width at evenly spaced steps. All are scored on the same cells with the same noise. Those with the best
-        weighted sum are scored again, on other and on more cells. Needs the extra ``search``.
+        strategies and, with `skip`, the whole width at evenly spaced steps. All are scored on the
+        same cells with the same noise. Those with the best weighted sum are scored again, on other
+        and on more cells. Needs the extra ``search``.
 
         A further search, or `use_widths`, begins with all kept steps again, also those that this
         one leaves out.
