@@ -214,3 +214,21 @@ def test_cells_of_few_gaps_are_covered_as_often_as_said_on_average(shared, rng):
         covered.append(ndtr(factors[0, 0, place] * ndtri(0.75)))
     one_gap_more = 1 / (n_gaps + 1) if shared > 0.9 else 0.0  # the quantile lies in a whole gap
     assert 0.75 - 0.012 < np.mean(covered) < 0.75 + 0.012 + one_gap_more
+
+
+def test_intervals_of_many_groups_with_few_gaps_are_not_too_wide_on_the_whole() -> None:
+    """Cells of a gap are alike; what the intervals cover is known exactly, whatever was drawn."""
+    ends, covered = [GRID.index(0.05), GRID.index(0.95)], []
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        group = np.repeat(np.arange(35), 15)  # of each gap
+        sizes = rng.integers(1, 20, size=len(group))
+        gaps = np.repeat(np.arange(len(group)), sizes)
+        common, own = rng.normal(size=len(group))[gaps], rng.normal(size=len(gaps))
+        truth = 1.5 * (0.4**0.5 * common + 0.6**0.5 * own)
+        raw = np.repeat(ndtri(np.array(GRID))[:, None], len(truth), axis=1)
+        places = np.divmod(group[gaps], 5)
+        factors, _ = fit_factors(raw, truth, *places, gaps, (7, 5))
+        low, high = np.moveaxis(factors[..., ends], -1, 0) * ndtri(0.95) / 1.5
+        covered.append((ndtr(high) - ndtr(-low)).mean())
+    assert 0.9 < np.mean(covered) < 0.916

@@ -201,25 +201,29 @@ def _by_group(
 
 
 def _drawn_to(prior: FloatArray, scores: FloatArray, gaps: IntArray, alike: float) -> FloatArray:
-    """Conformal factors (25,) between those of the scores (25, n) and the prior, in logarithms."""
+    """Conformal factors (25,) between those of the scores (25, n) and the prior, in logarithms.
+
+    The margin for few cells is as much smaller as the prior counts, which steadies the factor:
+    with the whole of it intervals of many small groups are too wide on the whole.
+    """
     if not gaps.size:
         return prior
     n_independent = independent_cells(gaps, alike)
     share = n_independent / (n_independent + PRIOR_CELLS)
-    own = conformal_factors(scores, n_independent)
+    own = conformal_factors(scores, n_independent / share)
     return np.asarray(np.exp(share * np.log(own) + (1 - share) * np.log(prior)))
 
 
-def conformal_factors(scores: ArrayLike, n_independent: float) -> FloatArray:
+def conformal_factors(scores: ArrayLike, n_independent: float | FloatArray) -> FloatArray:
     """Factor of each level: the smallest score that a share p (m + 1) / m is not above.
 
     Parameters
     ----------
     scores : array_like of float, shape (25, n)
         Signed distances of the truth from the median, outwards, in those of the quantile.
-    n_independent : float
-        m, how many independent cells the n tell as much as. If that is all of them, the ranks are
-        ceil((n + 1) p).
+    n_independent : float, or ndarray of float64, shape (25,)
+        m, how many independent cells the n tell as much as, for each level. If that is all of
+        them, the ranks are ceil((n + 1) p).
 
     Returns
     -------
