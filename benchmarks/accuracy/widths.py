@@ -108,6 +108,7 @@ def search(
         n_samples=options.search_samples,
         final_windows=options.final_windows,
         final_samples=options.final_samples,
+        finalists=options.finalists,
         checkpoint=folder(options) / f"scores-{search_name(options)}.json",
     )
     table = imputer.width_search_
@@ -268,6 +269,7 @@ def main() -> None:
     parser.add_argument("--search-samples", type=int, default=4)
     parser.add_argument("--final-windows", type=int, default=64)
     parser.add_argument("--final-samples", type=int, default=16)
+    parser.add_argument("--finalists", type=int, default=5, help="besides the whole network")
     parser.add_argument("--stays", type=int, default=60, help="test stays")
     parser.add_argument("--samples", type=int, default=16)
     parser.add_argument("--chunk", type=int, default=10, help="stays between two turns")
