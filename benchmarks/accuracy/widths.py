@@ -6,11 +6,11 @@ The official weights are trained on at every width for a stated time, at the kep
 strategy is searched by the CRPS of hidden cells of training stays that the widths were not trained
 on. Then test stays, for several samplers at the same hidden cells and the same noise:
 
-- `official`: the official weights, whole, at the kept steps;
+- `official`: the official weights, whole, at the kept steps, with the first sampler;
 - `whole`: the network that was trained at every width, at its whole width;
 - `strategy`: the widths that were found, some of which may be 0, for each weight of operations;
 - `whole, its steps`: the whole width at the steps that the strategy kept, which tells what
-  narrowness saves from what skipping saves.
+  narrowness saves from what skipping saves; where the strategy only skips there is no such row.
 
 `flops_share` is counted. `network_seconds` is one evaluation of 16 windows at every step, the
 models taking turns, the least of several rounds, because a busy machine only adds to it; `seconds`
@@ -144,7 +144,8 @@ def contestants(data: Data, options: argparse.Namespace) -> dict[tuple[str, floa
         print(f"weight {weight:g}: widths {strategy}, cleanest step first", flush=True)
         found["strategy", weight] = with_widths(whole, strategy, data, options)
         kept = tuple(8 if width else 0 for width in strategy)
-        found["whole, its steps", weight] = with_widths(whole, kept, data, options)
+        if kept != strategy:
+            found["whole, its steps", weight] = with_widths(whole, kept, data, options)
     return found
 
 
@@ -215,12 +216,17 @@ def known(kind: str, weight: float, sampler: str, options: argparse.Namespace) -
 
 def compare(data: Data, options: argparse.Namespace) -> None:
     """Write a row for each model and sampler that the result file does not have yet."""
-    found = contestants(data, options)
-    names, models = list(found), list(found.values())
-    turns = network_seconds(models, data, options.rounds)
+    everyone = contestants(data, options)
+    seconds_of = dict(
+        zip(everyone, network_seconds(list(everyone.values()), data, options.rounds), strict=True)
+    )
     target = data.target[data.test[: options.stays]]
     truth = data.values[data.test[: options.stays]][target]
     for sampler in options.samplers:
+        first = sampler == options.samplers[0]
+        found = {name: model for name, model in everyone.items() if first or name[0] != "official"}
+        names, models = list(found), list(found.values())
+        turns = [seconds_of[name] for name in names]
         rows = [known(kind, weight, sampler, options) for kind, weight in names]
         if all(has_row(FILE, row) for row in rows):
             continue
