@@ -1,5 +1,8 @@
 """What covariates bring: Air-quality with the calendar, Healthcare with facts of admission.
 
+And what times bring: "air_quality_uneven" leaves out half of the hours, at random. "clock" is told
+how long it is from one row to the next, "rows" takes all rows as equally far apart.
+
     python benchmarks/accuracy/covariates.py --budget 30 --samples 20
 
 Equal training: each row trains a network of the same size from scratch for `--budget` seconds, or
@@ -12,7 +15,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,6 +27,8 @@ from tsimpute import EDDPMImputer, load_air_quality, load_healthcare
 from tsimpute.datasets import load_healthcare_descriptors
 from tsimpute.evaluation import score_samples
 from tsimpute.evaluation.protocol import (
+    AQI_TEST_MONTHS,
+    AQI_TRAINING_MONTHS,
     aqi_split,
     aqi_windows,
     healthcare_scale,
@@ -46,10 +51,11 @@ KEY = [
     "window_steps",
 ]
 VARIANTS = {
+    "air_quality_uneven": ("rows", "clock"),
     "air_quality": ("none", "hour", "hour dayofweek", "hour dayofweek dayofyear"),
     "healthcare": ("none", "ICU type", "all static"),
 }
-WINDOW_STEPS = {"air_quality": 36, "healthcare": 48}
+WINDOW_STEPS = {"air_quality": 36, "air_quality_uneven": 36, "healthcare": 48}
 MISSING = 0.1
 
 
@@ -107,6 +113,33 @@ def air_quality(row: dict[str, Any], options: argparse.Namespace) -> dict[str, f
     return _scores(imputer, drawn * sd + mean, truth, target)
 
 
+def uneven(table: pd.DataFrame, months: Sequence[int], by_clock: bool) -> pd.DataFrame:
+    """Months of an hourly table, each a series, without half of their rows."""
+    kept = np.random.default_rng(1).random(len(table)) < 0.5
+    some = table[kept & table.index.month.isin(months)]
+    parts = dict(iter(some.groupby(some.index.to_period("M"))))
+    named = {str(m): part if by_clock else part.reset_index(drop=True) for m, part in parts.items()}
+    return pd.concat(named)
+
+
+def air_quality_uneven(row: dict[str, Any], options: argparse.Namespace) -> dict[str, float]:
+    """Train on uneven rows of the training months and score the evaluation holes of others."""
+    data, by_clock = load_air_quality(), row["covariates"] == "clock"
+    split = aqi_split(data.ground)
+    mean, sd = np.asarray(split.mean), np.asarray(split.sd)
+    how = {"target_strategy": "mix", "validation_fraction": 0.0}
+    imputer = imputer_of(row, options, **how, time="clock" if by_clock else "steps")
+    imputer.fit((uneven(data.ground, AQI_TRAINING_MONTHS, by_clock) - mean) / sd)
+    given, truth = (
+        uneven(table, AQI_TEST_MONTHS, by_clock) for table in (data.missing, data.ground)
+    )
+    drawn = imputer.sample((given - mean) / sd, options.samples, random_state=row["seed"])
+    months = given.index.get_level_values(0).unique()
+    parts = [drawn.sel(series=m, time=given.loc[m].index).values for m in months]
+    target = (given.isna() & truth.notna()).to_numpy()
+    return _scores(imputer, np.concatenate(parts, axis=1) * sd + mean, truth.to_numpy(), target)
+
+
 def static_columns(kind: str, record_ids: np.ndarray, train: np.ndarray) -> np.ndarray:
     """Facts of admission (n_stays, S): complete, unknown ones by the median and an indicator."""
     table = load_healthcare_descriptors().loc[record_ids]
@@ -152,6 +185,7 @@ def _scores(
 
 BENCHES: dict[str, Callable[..., dict[str, float]]] = {
     "air_quality": air_quality,
+    "air_quality_uneven": air_quality_uneven,
     "healthcare": healthcare,
 }
 
