@@ -71,7 +71,7 @@ def plot_reliability(
             drawn.set(marker=marker, label=label)
     ax.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
     ax.set(xlabel="nominal coverage of the interval", ylabel="hidden cells inside")
-    ax.legend(frameon=False, loc="upper left")
+    ax.legend(frameon=False)
     finished(figure, path)
     return ax
 
