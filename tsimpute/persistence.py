@@ -166,7 +166,7 @@ def _heads(model: FittedModel) -> nn.Module:
 
 
 def _parts(model: FittedModel) -> dict[str, Any]:
-    """Everything of PARTS that the model has."""
+    """Everything of PARTS that the model has; None and no calibrations at all are left out."""
     there = {name: getattr(model, name) for name in PARTS}
     return {name: part.to_dict() for name, part in there.items() if part}
 

@@ -277,7 +277,7 @@ def _exam_of(
 def hidden_crps(imputer: Fitted, panel: Panel, hidden_fraction: float) -> float:
     """Normalised CRPS, in scaled units, of an imputer's own quantiles of hidden cells.
 
-    They are calibrated where the model's calibration fits the imputer's present way to make them.
+    They are calibrated where the model has a calibration of the imputer's present way to make them.
     """
     model = imputer.model_
     plan = ExamPlan(imputer.seed_, imputer.overlap, hidden_fraction, mode=imputer.mode)

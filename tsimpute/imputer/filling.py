@@ -143,7 +143,7 @@ class FillsHoles(SetsOutput):
         sampler, variance : str, optional
             Default: the imputer's own; not with the head.
         calibrated : bool, default=True
-            Calibrate the quantiles if the model has a calibration; it belongs to the method,
+            Calibrate the quantiles if the model has calibrations; each belongs to the method,
             sampler, variance and start that it was learned with. The median is never changed.
 
         Returns
@@ -154,8 +154,8 @@ class FillsHoles(SetsOutput):
         Raises
         ------
         NotFittedError, InputError
-            As in `transform`; also if a level lies outside (0, 1), or the model's calibration
-            is that of another method, sampler, variance or start.
+            As in `transform`; also if a level lies outside (0, 1), or the model's calibrations
+            are those of other methods, samplers, variances or starts.
         """
         from tsimpute.sampling import answers
         from tsimpute.sampling.choices import Choice
@@ -183,8 +183,8 @@ class FillsHoles(SetsOutput):
         -------
         float
             In standardised units, so that features count alike. 19 quantile levels, divided by
-            the mean absolute value (CSDI, Section 6.1). Calibrated if the model's calibration is
-            that of the imputer's present method, sampler, variance and start; `bounds`,
+            the mean absolute value (CSDI, Section 6.1). Calibrated if the model has a
+            calibration of the imputer's present method, sampler, variance and start; `bounds`,
             `integers`, `order`, `max_gap` and `min_observed` are not read.
 
         Raises

@@ -7,7 +7,7 @@ import math
 from tsimpute.errors import DivergenceError
 
 KNOWS_NOTHING = 1.0  # loss of a network that predicts no noise at all
-WORSE_THAN_NOTHING = 2.0  # no chance of few windows
+WORSE_THAN_NOTHING = 2.0  # a loss so far above that is no chance of few windows
 ON_A_FIXED_RATE = (
     "fit the network again with a lower learning_rate, or look for impossible values in the data"
 )
