@@ -6,6 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 WARM_SAMPLES = 16
+TIMES = 3  # a short measurement is made, and the fastest counts: noise only adds
+SHORT_S = 0.2
+LEAST_SHARE = 0.25  # of the time of many samples, at the least, goes by their number
 WEIGHT = 0.2  # of the newest batch
 
 
@@ -28,7 +31,9 @@ class Cost:
         return self.overhead_s + self.unit_s * units
 
     def learn(self, units: int, seconds: float) -> None:
-        """Take a measured batch into account."""
+        """Take a measured batch into account; neither part can be more than the whole."""
+        self.overhead_s = min(self.overhead_s, seconds)
+        self.unit_s = min(self.unit_s, seconds / max(units, 1))
         if seconds > 2 * self.overhead_s and units > 0:
             seen = (seconds - self.overhead_s) / units
             self.unit_s += WEIGHT * (seen - self.unit_s)
@@ -42,6 +47,11 @@ def units(n_windows: int, n_samples: int, steps: int, method: str) -> int:
 def measure(seconds: Callable[[int], float], steps: int) -> Cost:
     """Cost from the times of one window with few and with more samples."""
     seconds(1)  # the first run pays for what later ones have
-    few, more = seconds(1), seconds(WARM_SAMPLES)
-    unit_s = max(more - few, 1e-9) / ((WARM_SAMPLES - 1) * steps)
-    return Cost(max(few - unit_s * steps, 0.0), unit_s)
+    few, more = _fastest(seconds, 1), _fastest(seconds, WARM_SAMPLES)
+    by_samples = max((more - few) / (WARM_SAMPLES - 1), LEAST_SHARE * more / WARM_SAMPLES)
+    return Cost(max(few - by_samples, 0.0), by_samples / steps)
+
+
+def _fastest(seconds: Callable[[int], float], n_samples: int) -> float:
+    once = seconds(n_samples)
+    return once if once > SHORT_S else min(once, *(seconds(n_samples) for _ in range(1, TIMES)))
