@@ -30,7 +30,7 @@ def test_sigterm_drains_and_exits_0(start: Starter, command: tuple[str, ...] | N
         answer = pool.submit(server.impute, running)
         time.sleep(0.5)
         server.process.send_signal(signal.SIGTERM)
-        wait_until(lambda: status(server, "/health/ready") == 503, 5, server)
+        wait_until(lambda: status(server, "/health/ready") == 503, 20, server)
         assert status(server, "/health/live") == 200
         late = server.impute(body(series(6), n_samples=1))
         assert late.status_code == 200  # accepted while load balancers catch up
@@ -56,7 +56,7 @@ def test_what_is_not_done_in_time_is_refused_at_the_end(start: Starter) -> None:
 def test_a_second_sigterm_does_not_wait(start: Starter) -> None:
     server = start(drain_accept_s=60)
     server.process.send_signal(signal.SIGTERM)
-    wait_until(lambda: status(server, "/health/ready") == 503, 5, server)
+    wait_until(lambda: status(server, "/health/ready") == 503, 20, server)
     server.process.send_signal(signal.SIGTERM)
     assert server.process.wait(30) == 0
 

@@ -118,18 +118,18 @@ def test_time_that_runs_out_is_504_within_a_step(start: Starter) -> None:
     begun = time.perf_counter()
     answer = server.impute(slow(deadline_s=0.3, n_samples=200))
     assert answer.status_code == 504
-    assert time.perf_counter() - begun < 2
+    assert time.perf_counter() - begun < 5
     assert answer.json()["error"]["code"] == "deadline"
     begun = time.perf_counter()  # the worker is free again at once
     assert server.impute(body(series(6), n_samples=1)).status_code == 200
-    assert time.perf_counter() - begun < 5
+    assert time.perf_counter() - begun < 10
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(server.impute, slow(n_samples=200))
         wait_until(lambda: n_open_and_queued(server) == (1, 0), 30, server)
         begun = time.perf_counter()
         waiting = server.impute(body(series(6), n_samples=1, deadline_s=0.2))
         assert (waiting.status_code, first.done()) == (504, False)
-        assert time.perf_counter() - begun < 2
+        assert time.perf_counter() - begun < 5
         assert first.result().status_code == 200
 
 

@@ -292,7 +292,7 @@ def test_log_snr_conditioning_and_linear_schedule_fit() -> None:
 def test_time_budget_ends_training() -> None:
     begun = time.monotonic()
     imputer = EDDPMImputer(**TINY | {"epochs": None, "time_budget_s": 2.0}).fit(wave())
-    assert time.monotonic() - begun < 10
+    assert time.monotonic() - begun < 30
     assert imputer.step_schedule_["kept"].sum() == 3
     assert imputer.history_["phase"].iloc[-1] == "fixed"
 

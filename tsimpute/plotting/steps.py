@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
+from tsimpute.diffusion.step_mask import BoolArray, FloatArray, StepMaskLearner
 from tsimpute.errors import InputError
 from tsimpute.plotting.frame import (
     BLUE,
@@ -27,6 +28,9 @@ def plot_step_schedule(
     step_schedule: pd.DataFrame, *, ax: Axes | None = None, path: PathLike | None = None
 ) -> Axes:
     """Draw the keep probability of every diffusion step, the kept steps, and what signal is left.
+
+    The guarded rule ends with an exchange of kept steps for dropped ones by measured error: where
+    the kept steps are not those of the largest keep probabilities, the exchanged ones are marked.
 
     Parameters
     ----------
@@ -51,10 +55,18 @@ def plot_step_schedule(
     steps, kept = step_schedule.index.to_numpy(), step_schedule["kept"].to_numpy(dtype=bool)
     keep_prob = step_schedule["keep_prob"].to_numpy(dtype=float)
     figure, ax = figure_and_axes(ax, (8.0, 3.8))
-    ax.bar(steps[~kept], keep_prob[~kept], width=0.85, color=GREY, label="dropped step")
+    gained, lost = _exchanged(keep_prob, kept)
+    dropped = ~kept & ~lost
+    ax.bar(steps[dropped], keep_prob[dropped], width=0.85, color=GREY, label="dropped step")
     ax.bar(steps[kept], keep_prob[kept], width=0.85, color=BLUE, label=f"kept step ({kept.sum()})")
     # A kept step stays visible also where its learned probability is small.
-    ax.plot(steps[kept], keep_prob[kept], "v", color=BLUE, markersize=7, clip_on=False)
+    chosen = kept & ~gained
+    ax.plot(steps[chosen], keep_prob[chosen], "v", color=BLUE, markersize=7, clip_on=False)
+    if gained.any():
+        look: dict[str, Any] = {"color": BLUE, "fillstyle": "none", "clip_on": False}
+        ax.plot(steps[gained], keep_prob[gained], "v", ms=8, mew=1.6, label="exchanged in", **look)
+        look = {"facecolor": "white", "edgecolor": GREY, "hatch": "////"}
+        ax.bar(steps[lost], keep_prob[lost], width=0.85, label="exchanged out", **look)
     ax.set(xlabel="diffusion step", ylabel="keep probability", ylim=(0, 1.03))
     signal = ax.twinx()
     left = step_schedule["alpha_bar"].dropna()
@@ -64,11 +76,22 @@ def plot_step_schedule(
     signal.tick_params(axis="y", colors=VERMILION)
     handles = [*ax.get_legend_handles_labels()[0], *signal.get_legend_handles_labels()[0]]
     ax.legend(
-        handles=handles, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, frameon=False
+        handles=handles, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=5, frameon=False
     )
     signal.spines[["top", "left"]].set_visible(False)
     finished(figure, path)
     return ax
+
+
+def _exchanged(keep_prob: FloatArray, kept: BoolArray) -> tuple[BoolArray, BoolArray]:
+    """Steps kept that others were likelier than, and as many dropped that were the likeliest."""
+    likeliest = StepMaskLearner(keep_prob, learning_rate=0.0).best_mask(int(kept.sum()))
+    likeliest |= kept & (keep_prob >= keep_prob[likeliest].min(initial=1.0))  # ties
+    gained = kept & ~likeliest
+    order = np.argsort(np.where(kept, np.inf, -keep_prob), kind="stable")
+    lost = np.zeros_like(kept)
+    lost[order[: gained.sum()]] = True
+    return gained, lost
 
 
 def plot_keep_prob_history(
