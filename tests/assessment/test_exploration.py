@@ -41,6 +41,7 @@ def _table():
 
 
 PANEL = read_panel(_table())
+DATA = TrainingData(PANEL, 0)
 SIZE = {"window_steps": 12, "diffusion_steps": 10, "channels": 8, "layers": 1, "heads": 2}
 RUN = {"n_samples": 4, "epochs": 1, "variance": "fixed", "device": "cpu"}
 QUIET = {"random_state": 0, "verbose": 0}
@@ -232,7 +233,7 @@ def survey():
 
 @pytest.fixture(scope="module")
 def quality(pruned, survey):
-    return speed_quality(pruned, PANEL, survey)
+    return speed_quality(pruned, DATA, survey)
 
 
 def test_the_table_has_a_row_for_each_setting(quality):
@@ -281,7 +282,7 @@ def test_a_row_equals_a_direct_computation_with_the_public_methods(quality, prun
 def test_the_head_and_its_start_are_rows_where_the_model_has_one(pruned):
     fitted = copy.deepcopy(pruned).fit_marginals(_table(), iterations=1)
     choice = Survey((2,), ("ddpm",), ("fixed",), (4,), max_windows=None)
-    table = speed_quality(fitted, PANEL, choice)
+    table = speed_quality(fitted, DATA, choice)
     assert list(table["sampler"]) == ["ddpm", "ddpm", "head"]
     assert list(table["start"]) == ["noise", "marginals", ""]
     assert list(table["nfe_per_window"]) == [8, 9, 1]
@@ -302,17 +303,17 @@ def test_the_front_of_the_table_is_that_of_its_columns(quality):
 
 def test_without_names_the_imputers_own_sampler_is_among_the_usual_ones(pruned):
     own = copy.copy(pruned).set_params(sampler="s-pndm")
-    table = speed_quality(own, PANEL, Survey(steps=(1,), n_samples=(1,), max_windows=1))
+    table = speed_quality(own, DATA, Survey(steps=(1,), n_samples=(1,), max_windows=1))
     assert set(table["sampler"]) == {"s-pndm", *USUAL_SAMPLERS}
     assert "large" not in set(table["variance"])
 
 
 def test_what_does_not_fit_is_left_out_unless_it_is_named(pruned):
     tried = Survey(samplers=("ddim",), steps=(1,), n_samples=(1,), max_windows=2)
-    assert list(speed_quality(pruned, PANEL, tried)["variance"]) == ["fixed", "analytic"]
+    assert list(speed_quality(pruned, DATA, tried)["variance"]) == ["fixed", "analytic"]
     named = Survey(samplers=("ddim",), variances=("fixed", "npr"), steps=(1,))
     with pytest.raises(InputError, match=r"variance='npr' needs a head.* call fit_variance"):
-        speed_quality(pruned, PANEL, named)
+        speed_quality(pruned, DATA, named)
 
 
 def test_one_name_or_number_counts_as_a_sequence_of_one(pruned):
@@ -327,7 +328,7 @@ def test_one_name_or_number_counts_as_a_sequence_of_one(pruned):
 def test_ddim_may_be_tried_with_several_amounts_of_noise(pruned):
     samplers = ("ddim", "ddim(0)", "ddim(0.5)", "ddim(1)", "ddpm")
     tried = Survey((5,), samplers, ("fixed",), (4,), max_windows=None)
-    table = speed_quality(pruned, PANEL, tried)
+    table = speed_quality(pruned, DATA, tried)
     assert list(table["sampler"]) == ["ddim", "ddim(0.5)", "ddim(1.0)", "ddpm"]
     crps = table.set_index("sampler")["crps"]
     assert crps["ddim(1.0)"] == pytest.approx(crps["ddpm"], rel=1e-4)
@@ -352,6 +353,18 @@ def test_by_default_there_are_16_samples(pruned):
     assert list(table["n_samples"]) == [16]
 
 
+def test_errors_of_complete_data_are_measured_under_the_holes_of_other_data():
+    holed = _table()
+    options = {**SIZE, **RUN, **QUIET, "kept_steps": 5, "target_strategy": "historical"}
+    imputer = EDDPMImputer(**options).fit(holed)
+    tried = {"spacing": "elbo", "steps": 2, "n_samples": 2, "samplers": "ddim", "max_windows": 1}
+    complete = holed.ffill().bfill()
+    with pytest.raises(InputError, match=r"'historical' hid no cell.*patterns="):
+        imputer.speed_quality(complete, **tried, variances="fixed")
+    table = imputer.speed_quality(complete, **tried, variances="fixed", patterns=holed)
+    assert list(table["steps"]) == [2]
+
+
 @pytest.mark.parametrize(
     ("tried", "message"),
     [
@@ -367,7 +380,7 @@ def test_by_default_there_are_16_samples(pruned):
 )
 def test_bad_surveys_are_refused_before_any_sampling(pruned, tried, message):
     with pytest.raises(InputError, match=message):
-        speed_quality(pruned, PANEL, Survey(**tried))
+        speed_quality(pruned, DATA, Survey(**tried))
 
 
 def test_few_windows_are_drawn_from_many_and_keep_their_surroundings(full):

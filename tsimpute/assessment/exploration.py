@@ -130,15 +130,17 @@ def step_importance(
     return table
 
 
-def speed_quality(imputer: Explored, panel: Panel, survey: Survey | None = None) -> pd.DataFrame:
+def speed_quality(
+    imputer: Explored, data: TrainingData, survey: Survey | None = None
+) -> pd.DataFrame:
     """Scores and costs of step counts, samplers, variances and sample counts.
 
     Parameters
     ----------
     imputer : Explored
         Its `antithetic` and `overlap` hold for all rows.
-    panel : Panel
-        Also what a spacing by errors is measured on.
+    data : TrainingData
+        Also what a spacing by errors is measured on, with its patterns.
     survey : Survey, optional
         What is tried. A sampler that cannot go with a variance or with some number of steps is
         left out there.
@@ -160,10 +162,10 @@ def speed_quality(imputer: Explored, panel: Panel, survey: Survey | None = None)
         it needs), there are not so many steps, or no cell can be hidden.
     """
     survey = Survey() if survey is None else survey
-    rows = _planned(imputer, panel, survey)
+    rows = _planned(imputer, data, survey)
     size = survey.hidden_fraction, survey.max_windows
     chosen = ExamPlan(imputer.seed_, imputer.overlap, *size, mode=imputer.mode)
-    exam = make_exam(imputer.model_, panel, chosen)
+    exam = make_exam(imputer.model_, data.panel, chosen)
     work = sum(len(model.grid) * plan.n_samples for _, model, plan in rows) * exam.n_windows
     say(
         imputer,
@@ -193,12 +195,12 @@ def _crps_without(imputer: Explored, exam: Exam, position: int, on_steps: OnStep
     return exam.scores(exam.quantiles(model, plan, on_steps))["crps"]
 
 
-def _planned(imputer: Explored, panel: Panel, survey: Survey) -> list[Row]:
+def _planned(imputer: Explored, data: TrainingData, survey: Survey) -> list[Row]:
     """Every setting of a survey that fits, with its model and its plan."""
     whole, available = imputer.model_, len(imputer.model_.grid)
     usual = [*(n for n in USUAL_STEPS if n < available), available]
     models = [
-        respaced(imputer, whole, survey.spacing, n_steps, TrainingData(panel, imputer.seed_))
+        respaced(imputer, whole, survey.spacing, n_steps, data)
         for n_steps in _several(survey.steps, usual)
     ]
     starts = _several(survey.starts, ("noise",) if whole.marginals is None else STARTS)

@@ -234,6 +234,7 @@ class ChoosesSampling(FittedImputer):
         spacing: str = "uniform",
         hidden_fraction: float = 0.1,
         max_windows: int | None = 16,
+        patterns: Any = None,
     ) -> pd.DataFrame:
         """CRPS, coverage and cost of many ways to sample, to choose from.
 
@@ -262,6 +263,8 @@ class ChoosesSampling(FittedImputer):
             Share of the observed cells that is hidden.
         max_windows : int, default=16
             About how many windows are sampled at most; None: all.
+        patterns : DataFrame, array, DataArray or Dataset, optional
+            As in `respace`, for a `spacing` by errors.
 
         Returns
         -------
@@ -284,4 +287,4 @@ class ChoosesSampling(FittedImputer):
         survey = exploration.Survey(
             steps, samplers, variances, n_samples, starts, spacing, hidden_fraction, max_windows
         )
-        return exploration.speed_quality(self, self._read(X), survey)
+        return exploration.speed_quality(self, self._read_training(X, patterns), survey)
