@@ -33,6 +33,7 @@ from tsimpute.denoiser.config import DenoiserConfig
 from tsimpute.denoiser.csdi import CSDIDenoiser
 from tsimpute.denoiser.heads import OutputHead
 from tsimpute.denoiser.marginals import LEVELS, MarginalNetwork
+from tsimpute.denoiser.season import Season
 from tsimpute.denoiser.step_widths import StepWidths
 from tsimpute.diffusion.schedule import NoiseSchedule
 from tsimpute.errors import InputError, ModelFileError
@@ -208,8 +209,27 @@ def _marginals(marginals: MarginalNetwork) -> dict[str, Any]:
 
 
 def _anchor(anchor: Anchor) -> dict[str, Any]:
-    scale, spread = anchor.scale.tolist(), anchor.spread.tolist()
-    return {"kind": anchor.kind, "scale": scale, "spread": spread}
+    stored: dict[str, Any] = {
+        "kind": anchor.kind,
+        "scale": anchor.scale.tolist(),
+        "spread": anchor.spread.tolist(),
+    }
+    if anchor.season is not None:
+        stored["season"] = {
+            "period": anchor.season.period,
+            "weight": anchor.season.weight.tolist(),
+            "reach": anchor.season.reach.tolist(),
+        }
+    return stored
+
+
+def _read_anchor(stored: dict[str, Any]) -> Anchor:
+    season = None
+    if "season" in stored:
+        weight, reach = (torch.tensor(stored["season"][name]) for name in ("weight", "reach"))
+        season = Season(stored["season"]["period"], weight, reach)
+    scale, spread = torch.tensor(stored["scale"]), torch.tensor(stored["spread"])
+    return Anchor(stored["kind"], scale, spread, season)
 
 
 def _schedule(model: FittedModel) -> dict[str, Any]:
@@ -252,11 +272,7 @@ def _read(path: Path, device: str) -> EDDPMImputer:
         ),
         keep_prob=np.array(stored["keep_prob"]),
         scaler=FeatureScaler.from_dict(json.loads((path / "scaler.json").read_text())),
-        anchor=Anchor(
-            config["anchor"]["kind"],
-            torch.tensor(config["anchor"]["scale"]),
-            torch.tensor(config["anchor"]["spread"]),
-        ),
+        anchor=_read_anchor(config["anchor"]),
         feature_names=None if names is None else tuple(names),
         window_steps=config["window_steps"],
     )

@@ -24,7 +24,7 @@ _COUNTS = (
 DEFAULT_VARIANCE = "crps"
 LEARNED_VARIANCES = ("crps", "npr", "sn", "analytic")
 _SWITCHES = ("antithetic", "calibrate", "mixed_precision", "slimmable")
-_OPTIONAL_COUNTS = ("epochs", "patience", "train_stride")
+_OPTIONAL_COUNTS = ("epochs", "patience", "train_stride", "period")
 _RANGES: dict[str, tuple[Callable[[float], bool], str]] = {
     "dropout": (lambda v: 0 <= v < 1, "a number in [0, 1)"),
     "attention_dropout": (lambda v: 0 <= v < 1, "a number in [0, 1)"),
@@ -81,7 +81,9 @@ def _mistakes_of_kind(imputer: Any) -> list[str]:
     if imputer.time not in ("steps", "clock"):
         mistakes.append(f"time={imputer.time!r}; expected 'steps' or 'clock'")
     if not isinstance(imputer.anchor, str):
-        mistakes.append(f"anchor={imputer.anchor!r}; expected 'linear', 'local' or 'none'")
+        mistakes.append(
+            f"anchor={imputer.anchor!r}; expected 'linear', 'seasonal', 'local' or 'none'"
+        )
     return mistakes
 
 

@@ -10,7 +10,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tsimpute.denoiser.anchor import ANCHORS, SMALLEST_SCALE, Anchor, linear_between
+from tsimpute.denoiser.anchor import (
+    ANCHORS,
+    SMALLEST_SCALE,
+    Anchor,
+    AnchorPlan,
+    linear_between,
+)
+from tsimpute.denoiser.season import Season
 from tsimpute.errors import InputError
 
 
@@ -60,7 +67,13 @@ def test_a_constant_stays_constant(seed, level):
 
 
 def _anchor(kind, n_features=4, **parts):
+    if kind == "seasonal":
+        parts["season"] = Season(3, torch.full((n_features,), 0.7), torch.ones(n_features))
     return replace(Anchor.none(n_features), kind=kind, **parts)
+
+
+def _plan(kind):
+    return AnchorPlan(kind, 3 if kind == "seasonal" else None)
 
 
 def test_none_leaves_values_as_they_are():
@@ -68,7 +81,7 @@ def test_none_leaves_values_as_they_are():
     frame = Anchor.none(4).frame(values, given_mask)
     assert not frame.centre.any()
     assert torch.equal(frame.shown, values * given_mask)
-    fitted = Anchor.fit("none", values, given_mask, ~given_mask)
+    fitted = Anchor.fit(_plan("none"), values, given_mask, ~given_mask)
     assert (fitted.kind, fitted.scale.tolist()) == ("none", [1.0] * 4)
 
 
@@ -94,10 +107,10 @@ def test_local_shows_the_line_without_its_level():
 def test_the_spread_brings_what_local_shows_to_unit_size():
     values, given_mask = (torch.from_numpy(part) for part in _case(1, 8, 0.5))
     values = values * torch.tensor([0.1, 1.0, 5.0, 20.0]) + 100
-    anchor = Anchor.fit("local", values, given_mask, ~given_mask)
+    anchor = Anchor.fit(_plan("local"), values, given_mask, ~given_mask)
     size = anchor.frame(values, given_mask).shown.square().mean((0, 1)).sqrt()
     torch.testing.assert_close(size, torch.ones(4, dtype=size.dtype), rtol=1e-5, atol=0)
-    linear = Anchor.fit("linear", values, given_mask, ~given_mask)
+    linear = Anchor.fit(_plan("linear"), values, given_mask, ~given_mask)
     assert torch.equal(anchor.scale, linear.scale)
     assert linear.spread.tolist() == [1.0] * 4
 
@@ -159,8 +172,8 @@ def test_the_spread_does_not_depend_on_padding():
 def _fitted_with_and_without_padding(kind):
     values, given_mask = (torch.from_numpy(part) for part in _case(4, 8, 0.5))
     parts = (values, given_mask, ~given_mask)
-    padded = Anchor.fit(kind, *map(_padded, parts), _is_real(len(values), 8))
-    return Anchor.fit(kind, *parts), padded
+    padded = Anchor.fit(_plan(kind), *map(_padded, parts), _is_real(len(values), 8))
+    return Anchor.fit(_plan(kind), *parts), padded
 
 
 def test_windows_with_a_single_given_cell_do_not_rule_the_scale():
@@ -169,7 +182,7 @@ def test_windows_with_a_single_given_cell_do_not_rule_the_scale():
     given_mask = torch.arange(12)[None, :, None].repeat(64, 1, 1) % 2 == 0
     given_mask[::4, 1:] = False
     for kind in ("linear", "local"):
-        anchor = Anchor.fit(kind, values, given_mask, ~given_mask)
+        anchor = Anchor.fit(_plan(kind), values, given_mask, ~given_mask)
         assert 0.5 < float(anchor.scale) < 2
         assert 0.2 < float(anchor.spread) < 2
 
@@ -189,7 +202,7 @@ def test_the_scale_is_the_distance_of_targets_from_the_line():
     values, given_mask = _case(2, 9, 0.5)
     target_mask = ~given_mask & (np.random.default_rng(0).random(values.shape) < 0.7)
     parts = (torch.from_numpy(part) for part in (values, given_mask, target_mask))
-    scale = Anchor.fit("linear", *parts).scale
+    scale = Anchor.fit(_plan("linear"), *parts).scale
     away = values - _by_numpy(values, given_mask)
     for k in range(4):
         expected = np.sqrt(np.mean(np.square(away[..., k][target_mask[..., k]])))
@@ -204,7 +217,7 @@ def test_the_scale_never_vanishes():
     target_mask = ~given_mask
     target_mask[..., 1] = False
     for kind in ("linear", "local"):
-        anchor = Anchor.fit(kind, values, given_mask, target_mask)
+        anchor = Anchor.fit(_plan(kind), values, given_mask, target_mask)
         assert anchor.scale.tolist() == pytest.approx([SMALLEST_SCALE, 1.0])
 
 

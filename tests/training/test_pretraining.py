@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from tsimpute.denoiser.anchor import AnchorPlan
 from tsimpute.denoiser.config import DenoiserConfig
 from tsimpute.denoiser.csdi import CSDIDenoiser
 from tsimpute.diffusion.schedule import make_schedule
@@ -23,7 +24,7 @@ from tsimpute.training.pretraining_checkpoint import restore_pretraining, save_p
 from tsimpute.training.progress import TrainingBar
 
 CPU = torch.device("cpu")
-ANCHORS = ("linear", "local", "none")
+ANCHORS = ("linear", "seasonal", "local", "none")
 
 
 def source_of(n_times: int, n_features: int, seed: int = 0, side: SideShape | None = None):
@@ -45,7 +46,8 @@ def make_run(
     )
     torch.manual_seed(seed)
     network = CSDIDenoiser(DenoiserConfig(4, channels=8, heads=2, layers=1, dropout=0.0))
-    anchors = [fit_sparse_anchor(anchor, source, masking, "random", 0) for source in sources]
+    plan = AnchorPlan(anchor, 4 if anchor == "seasonal" else None)
+    anchors = [fit_sparse_anchor(plan, source, masking, "random", 0) for source in sources]
     numbers = [torch.tensor([0, 1, 2]), torch.tensor([3, 1])]
     return Pretrainer(
         network=network,
@@ -176,7 +178,9 @@ def test_covariates_reach_the_network():
 def test_the_anchor_s_scale_is_larger_where_less_is_known():
     source = source_of(200, 3)
     scales = [
-        fit_sparse_anchor("linear", source, Masking("block", rate), "random", 0).scale.mean()
+        fit_sparse_anchor(
+            AnchorPlan("linear"), source, Masking("block", rate), "random", 0
+        ).scale.mean()
         for rate in (0.1, 0.5, 0.9)
     ]
     assert scales[0] < scales[1] < scales[2]

@@ -15,6 +15,7 @@ from tsimpute.evaluation.calibration import gaussian_quantiles
 from tsimpute.evaluation.metrics import CRPS_LEVELS
 from tsimpute.evaluation.rivals import Answer, Task, ask
 from tsimpute.panel.core import Panel
+from tsimpute.panel.time_step import season_of
 from tsimpute.sampling.choices import Fitted
 
 FloatArray = NDArray[np.float64]
@@ -24,8 +25,6 @@ OWN = "tsimpute"
 FEW_CELLS = 20  # in a group: too few to say anything in words
 CLEARLY = 2.0  # standard errors of the mean difference
 SCORES = ("MAE", "CRPS")  # that are told in words
-# Rows in a season by the days of a step, from and to; of shorter steps a day is one.
-SEASONS = ((1.0, 1.0, 7), (7.0, 7.0, 52), (28.0, 31.0, 12), (89.0, 92.0, 4))
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,10 +109,7 @@ def season_rows(panel: Panel) -> int | None:
         index = index.to_timestamp()
     if not isinstance(index, pd.DatetimeIndex | pd.TimedeltaIndex) or len(index) < 2:
         return None
-    step = float(np.median(np.diff(index)) / np.timedelta64(1, "D"))
-    if step < 1:
-        return round(1 / step)
-    return next((rows for low, high, rows in SEASONS if low <= step <= high), None)
+    return season_of(float(np.median(np.diff(index)) / np.timedelta64(1, "D")))
 
 
 def cell_losses(quantiles: FloatArray, truth: FloatArray) -> pd.DataFrame:

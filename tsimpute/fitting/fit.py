@@ -14,11 +14,13 @@ import torch
 from numpy.typing import NDArray
 
 from tsimpute.arguments import check_count
+from tsimpute.denoiser.anchor import AnchorPlan
 from tsimpute.denoiser.config import DenoiserConfig
 from tsimpute.denoiser.csdi import CSDIDenoiser, n_parameters
 from tsimpute.denoiser.step_widths import StepWidths
 from tsimpute.diffusion.schedule import NoiseSchedule, make_schedule
 from tsimpute.errors import InputError
+from tsimpute.fitting.data_sets import DataSet
 from tsimpute.fitting.running import own_random_numbers, run_trainer, say
 from tsimpute.fitting.time_budget import training_seconds
 from tsimpute.fitting.training_data import TrainingData
@@ -63,6 +65,7 @@ class Settings(Protocol):
     target_strategy: str
     mode: str
     anchor: str
+    period: int | None
     channels: int
     layers: int
     heads: int
@@ -106,6 +109,7 @@ def train_from_scratch(
     kinds = read_kinds(imputer.scaling, panel.feature_labels, panel.n_features)
     scaler = FeatureScaler.fit(panel.values, kinds=kinds)
     series = scaled_series(panel, scaler, side)
+    planned = anchor_plan(imputer, DataSet(panel, side).time_step)
     with own_random_numbers(seed, device):
         plan = data_plan(imputer, side)
         network = CSDIDenoiser(network_shape(imputer, panel.n_features, plan.side))
@@ -120,7 +124,7 @@ def train_from_scratch(
             config,
             device,
             seed,
-            imputer.anchor,
+            planned,
             data.pattern_values,
         )
         _announce(imputer, trainer, panel)
@@ -160,6 +164,31 @@ def fine_tune(
     # These two know nothing of steps; variance heads, and all else, belong to the old network.
     kept = replace(model, marginals=old.marginals, spectrum=old.spectrum)
     return replace(kept, feature_names=old.feature_names, time_step=old.time_step), trainer
+
+
+def anchor_plan(imputer: Settings, step: TimeStep) -> AnchorPlan:
+    """The anchor that an imputer's parameters ask for on data of such a step.
+
+    Raises
+    ------
+    InputError
+        If a season is needed and none is known, or it is as long as a window.
+    """
+    if imputer.anchor != "seasonal":
+        return AnchorPlan(imputer.anchor)
+    period = step.season if imputer.period is None else imputer.period
+    if period is None:
+        raise InputError(
+            f"anchor='seasonal' needs to know the rows in a season; got no period, and the data "
+            f"have {step}; set period, or anchor='linear'"
+        )
+    if period >= imputer.window_steps:
+        raise InputError(
+            f"window_steps={imputer.window_steps} has no second season of period={period} rows, "
+            f"as anchor='seasonal' needs; set window_steps to {2 * period} or more, or "
+            f"anchor='linear'"
+        )
+    return AnchorPlan(imputer.anchor, period)
 
 
 def data_plan(imputer: Settings, side: SideColumns | None = None) -> DataPlan:

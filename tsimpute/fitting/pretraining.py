@@ -11,10 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from tsimpute.denoiser.anchor import AnchorPlan
 from tsimpute.denoiser.csdi import CSDIDenoiser, n_parameters
 from tsimpute.fitting.data_sets import DataSet
 from tsimpute.fitting.fit import (
     Settings,
+    anchor_plan,
     data_plan,
     network_shape,
     noise_schedule,
@@ -76,12 +78,14 @@ def pretrain(
         each.panel.name: all_rows(each.scaled(imputer.scaling), data_plan(imputer, each.side))
         for each in sets
     }
+    step = next((s.time_step for s in sets if s.time_step.is_known), sets[0].time_step)
+    plan = anchor_plan(imputer, step)
     hidden_share, sources = checked_hidden_share(named, how.masking, seed), [*named.values()]
     with own_random_numbers(seed, device):
         shape = network_shape(imputer, len(names), sources[0].side)
         run = Pretrainer(
             network=CSDIDenoiser(shape).to(device),
-            sets=_prepared(imputer, sources, numbers, how.masking, device, seed),
+            sets=_prepared(imputer, plan, sources, numbers, how.masking, device, seed),
             grid=noise_schedule(imputer).full(),
             config=_config(imputer, how, sources),
             masking=how.masking,
@@ -96,7 +100,7 @@ def pretrain(
         config=shape,
         weights={name: w.detach().cpu() for name, w in run.network.state_dict().items()},
         feature_names=names,
-        time_step=next((s.time_step for s in sets if s.time_step.is_known), sets[0].time_step),
+        time_step=step,
         parameters={name: getattr(imputer, name) for name in CARRIED},
         history=history_frame(run.records, PretrainingRecord),
     )
@@ -104,6 +108,7 @@ def pretrain(
 
 def _prepared(
     imputer: Settings,
+    plan: AnchorPlan,
     sources: Sequence[WindowSource],
     numbers: Sequence[Tensor],
     masking: Masking,
@@ -111,9 +116,7 @@ def _prepared(
     seed: int,
 ) -> list[PretrainingSet]:
     strategy = training_strategy(imputer)
-    anchors = [
-        fit_sparse_anchor(imputer.anchor, source, masking, strategy, seed) for source in sources
-    ]
+    anchors = [fit_sparse_anchor(plan, source, masking, strategy, seed) for source in sources]
     return [
         PretrainingSet(source, number.to(device), anchor.to(device))
         for source, number, anchor in zip(sources, numbers, anchors, strict=True)

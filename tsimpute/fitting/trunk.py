@@ -29,7 +29,7 @@ BINDING = (
     "conditioning",
     "anchor",
 )
-CARRIED = (*BINDING, "window_steps", "exogenous", "calendar", "time")
+CARRIED = (*BINDING, "window_steps", "exogenous", "calendar", "time", "period")
 EMBEDDING = "feature_embedding.weight"
 
 

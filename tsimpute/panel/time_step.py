@@ -13,6 +13,18 @@ from tsimpute.panel.clock import regular_step
 from tsimpute.panel.core import Panel
 from tsimpute.panel.elapsed import Clock, elapsed, is_timed
 
+DAY_S = 86_400.0
+# Rows in a season by the days of a step, from and to; of shorter steps a day is one.
+SEASONS = ((1.0, 1.0, 7), (7.0, 7.0, 52), (28.0, 31.0, 12), (89.0, 92.0, 4))
+CALENDAR_DAYS = {"M": 30.0, "Q": 91.0}
+
+
+def season_of(days: float) -> int | None:
+    """Rows in the season that rows so many days apart usually have: a day, a week or a year."""
+    if 0 < days < 1:
+        return round(1 / days)
+    return next((rows for low, high, rows in SEASONS if low <= days <= high), None)
+
 
 @dataclass(frozen=True)
 class TimeStep:
@@ -63,6 +75,13 @@ class TimeStep:
     def is_known(self) -> bool:
         """Whether the data tell the step."""
         return bool(self.length or self.calendar)
+
+    @property
+    def season(self) -> int | None:
+        """Rows in a season that the step suggests: a day, a week or a year; else None."""
+        if self.calendar is not None:
+            return season_of(CALENDAR_DAYS.get(_unit(self.calendar), 0.0))
+        return season_of(self.length / DAY_S) if self.in_time and self.length else None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, for a file: the fields."""

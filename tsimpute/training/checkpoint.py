@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from tsimpute.denoiser.anchor import Anchor
 from tsimpute.diffusion.schedule import TimeGrid
 from tsimpute.training.history import EpochRecord
 from tsimpute.training.loop import Trainer
@@ -47,8 +48,13 @@ def _settings(trainer: Trainer) -> dict[str, Any]:
         "schedule": schedule.beta.tolist(),
         "conditioning": schedule.conditioning,
         "network": shapes,
-        "anchor": [anchor.kind, anchor.scale.tolist(), anchor.spread.tolist()],
+        "anchor": [anchor.kind, anchor.scale.tolist(), anchor.spread.tolist(), *_season(anchor)],
     }
+
+
+def _season(anchor: Anchor) -> list[Any]:
+    season = anchor.season
+    return [] if season is None else [season.period, season.weight.tolist(), season.reach.tolist()]
 
 
 def _state(trainer: Trainer) -> dict[str, Any]:

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tsimpute.denoiser.anchor import Anchor
+from tsimpute.denoiser.anchor import Anchor, AnchorPlan
 from tsimpute.denoiser.csdi import CSDIDenoiser
 from tsimpute.denoiser.visible import VisibleCells, noise_at_visible
 from tsimpute.diffusion.losses import noise_to_level
@@ -229,7 +229,7 @@ def draw_cells(
 
 
 def fit_sparse_anchor(
-    kind: str, source: WindowSource, masking: Masking, strategy: str, seed: int
+    plan: AnchorPlan, source: WindowSource, masking: Masking, strategy: str, seed: int
 ) -> Anchor:
     """Scale of the distances from the anchor where only visible cells are known.
 
@@ -239,7 +239,7 @@ def fit_sparse_anchor(
     generator = torch.Generator().manual_seed(seed)
     visible, targets = draw_cells(masking, strategy, windows.observed_mask, generator)
     at = windows.context.positions
-    return Anchor.fit(kind, windows.values, visible & ~targets, targets, windows.padding, at)
+    return Anchor.fit(plan, windows.values, visible & ~targets, targets, windows.padding, at)
 
 
 def some_windows(source: WindowSource, seed: int) -> Windows:

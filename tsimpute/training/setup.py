@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tsimpute.denoiser.anchor import Anchor
+from tsimpute.denoiser.anchor import Anchor, AnchorPlan
 from tsimpute.denoiser.csdi import CSDIDenoiser
 from tsimpute.diffusion.schedule import NoiseSchedule
 from tsimpute.errors import InputError
@@ -143,10 +143,10 @@ def start_run(
     config: TrainingConfig,
     device: torch.device,
     seed: int,
-    anchor: Anchor | str,
+    anchor: Anchor | AnchorPlan,
     patterns: Sequence[FloatArray] | None = None,
 ) -> Trainer:
-    """A training run that has not begun; an anchor that is only named is fitted first.
+    """A training run that has not begun; an anchor that is only planned is fitted first.
 
     Raises
     ------
@@ -157,7 +157,7 @@ def start_run(
     source, held = make_sources(series, plan, rng)
     strategy, others = config.target_strategy, pattern_windows(patterns, plan, source)
     check_hides(strategy, source, others, config.batch_size, seed)
-    if isinstance(anchor, str):
+    if isinstance(anchor, AnchorPlan):
         anchor = fit_anchor(anchor, source, strategy, seed, others)
     validator = Validator(held, strategy, anchor, device, seed, patterns=others)
     return Trainer(
@@ -175,7 +175,7 @@ def start_run(
 
 
 def fit_anchor(
-    kind: str, source: WindowSource, strategy: str, seed: int, patterns: WindowSource
+    plan: AnchorPlan, source: WindowSource, strategy: str, seed: int, patterns: WindowSource
 ) -> Anchor:
     """Scale of the distances from the anchor, on training windows with targets as in training."""
     places = source.places(None)
@@ -188,7 +188,7 @@ def fit_anchor(
         others = patterns.random_patterns(len(windows), rng)
     targets = draw_targets(strategy, windows.observed_mask, others, generator)
     given, at = windows.observed_mask & ~targets, windows.context.positions
-    return Anchor.fit(kind, windows.values, given, targets, windows.padding, at)
+    return Anchor.fit(plan, windows.values, given, targets, windows.padding, at)
 
 
 def default_epochs(n_windows: int, batch_size: int) -> int:
