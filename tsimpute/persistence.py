@@ -215,19 +215,12 @@ def _anchor(anchor: Anchor) -> dict[str, Any]:
         "spread": anchor.spread.tolist(),
     }
     if anchor.season is not None:
-        stored["season"] = {
-            "period": anchor.season.period,
-            "weight": anchor.season.weight.tolist(),
-            "reach": anchor.season.reach.tolist(),
-        }
+        stored["season"] = anchor.season.to_dict()
     return stored
 
 
 def _read_anchor(stored: dict[str, Any]) -> Anchor:
-    season = None
-    if "season" in stored:
-        weight, reach = (torch.tensor(stored["season"][name]) for name in ("weight", "reach"))
-        season = Season(stored["season"]["period"], weight, reach)
+    season = Season.from_dict(stored["season"]) if "season" in stored else None
     scale, spread = torch.tensor(stored["scale"]), torch.tensor(stored["spread"])
     return Anchor(stored["kind"], scale, spread, season)
 

@@ -24,7 +24,7 @@ _COUNTS = (
 DEFAULT_VARIANCE = "crps"
 LEARNED_VARIANCES = ("crps", "npr", "sn", "analytic")
 _SWITCHES = ("antithetic", "calibrate", "mixed_precision", "slimmable")
-_OPTIONAL_COUNTS = ("epochs", "patience", "train_stride", "period")
+_OPTIONAL_COUNTS = ("epochs", "patience", "train_stride")
 _RANGES: dict[str, tuple[Callable[[float], bool], str]] = {
     "dropout": (lambda v: 0 <= v < 1, "a number in [0, 1)"),
     "attention_dropout": (lambda v: 0 <= v < 1, "a number in [0, 1)"),
@@ -80,15 +80,23 @@ def _mistakes_of_kind(imputer: Any) -> list[str]:
         mistakes.append(f"time_budget_s={budget!r}; expected None or a positive number of seconds")
     if imputer.time not in ("steps", "clock"):
         mistakes.append(f"time={imputer.time!r}; expected 'steps' or 'clock'")
-    if not isinstance(imputer.anchor, str):
+    if imputer.period not in (None, "auto") and not is_count(imputer.period):
         mistakes.append(
-            f"anchor={imputer.anchor!r}; expected 'linear', 'seasonal', 'local' or 'none'"
+            f"period={imputer.period!r}; expected None, 'auto' or the whole number of rows in a "
+            f"season"
         )
+    if not isinstance(imputer.anchor, str):
+        mistakes.append(f"anchor={imputer.anchor!r}; expected 'linear', 'local' or 'none'")
     return mistakes
 
 
 def _mistakes_between(imputer: Any) -> list[str]:
     mistakes = []
+    if imputer.anchor == "none" and is_count(imputer.period):
+        mistakes.append(
+            f"period={imputer.period} bends the lines of an anchor, and anchor='none' has none; "
+            f"expected anchor='linear' or 'local', or period=None"
+        )
     if imputer.kept_steps > imputer.diffusion_steps:
         mistakes.append(
             f"kept_steps={imputer.kept_steps} is more than diffusion_steps="

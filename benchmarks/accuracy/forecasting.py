@@ -6,7 +6,7 @@ Trained on the first 16 months; forecasts of 24 hours from evenly spaced origins
 after them, all seven features at once, from the 48 hours before. The simple methods get intervals
 from the quantiles of their own errors on the training months, by feature and hour ahead.
 Standardised by the training months. MAE and RMSE are those of the median or of the simple
-forecast; `crps` is normalised. The trained model is kept and used again. Needs TSIMPUTE_DATA.
+forecast; `crps` is normalised. Trained models are kept and used again. Needs TSIMPUTE_DATA.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ MONTH = 30 * 24
 TRAINING, TESTING = slice(0, 16 * MONTH), slice(16 * MONTH, 20 * MONTH)
 CONTEXT, HORIZON = 48, 24
 BANDS = {"1": (0, 1), "2-6": (1, 6), "7-12": (6, 12), "13-24": (12, 24), "1-24": (0, 24)}
+LEARNED = {"imputer": None, "imputer, period=24": 24}
 NETWORK = {"channels": 32, "layers": 2, "heads": 4, "kept_steps": 10}
 
 
@@ -65,14 +66,16 @@ def with_intervals(method: str, training: pd.DataFrame, given: FloatArray) -> Fl
     return simple(method, given) + spread[:, None]
 
 
-def trained(training: pd.DataFrame, options: argparse.Namespace) -> EDDPMImputer:
+def trained(method: str, training: pd.DataFrame, options: argparse.Namespace) -> EDDPMImputer:
     """The imputer, from an earlier run where there was one."""
-    folder = CACHE / "forecasting" / f"{options.train_seconds:g}s-seed{options.seed}"
+    name = f"{method}-{options.train_seconds:g}s-seed{options.seed}"
+    folder = CACHE / "forecasting" / name
     if folder.is_dir():
         return tsimpute.load(folder, device=options.device)
     imputer = EDDPMImputer(
         window_steps=CONTEXT + HORIZON,
         mode="forecast",
+        period=LEARNED[method],
         time_budget_s=options.train_seconds,
         device=options.device,
         random_state=options.seed,
@@ -89,9 +92,9 @@ def forecast(
     """Point forecasts (n, HORIZON, K) and quantiles (n_levels, n, HORIZON, K)."""
     given = truth.copy()
     given[:, CONTEXT:] = np.nan
-    if method != "imputer":
+    if method not in LEARNED:
         return simple(method, given), with_intervals(method, training, given)
-    imputer = trained(training, options)
+    imputer = trained(method, training, options)
     marks = imputer.predict_quantiles(given, CRPS_LEVELS, n_samples=options.samples).values
     marks = marks[:, :, CONTEXT:]
     return marks[CRPS_LEVELS.index(0.5)], marks
@@ -99,7 +102,7 @@ def forecast(
 
 def n_epochs(method: str, training: pd.DataFrame, options: argparse.Namespace) -> int:
     """Passes over the training months that the time was enough for."""
-    return len(trained(training, options).history_) if method == "imputer" else 0
+    return len(trained(method, training, options).history_) if method in LEARNED else 0
 
 
 def scores(point: FloatArray, marks: FloatArray, truth: FloatArray) -> dict[str, float]:
@@ -130,9 +133,9 @@ def main() -> None:
     told = circumstances()
     training, testing = standardised()
     truth = windows(testing, options.origins)
-    for method in ("last value", "seasonal naive", "imputer"):
+    for method in ("last value", "seasonal naive", *LEARNED):
         asked: dict[str, Any] = {"method": method, "n_origins": options.origins}
-        learned = method == "imputer"
+        learned = method in LEARNED
         asked |= {"n_samples": options.samples if learned else 0}
         asked |= {"train_s": options.train_seconds if learned else 0, "seed": options.seed}
         if all(has_row(FILE, asked | {"hours": hours}) for hours in BANDS):

@@ -10,83 +10,46 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.denoiser.test_lines import by_numpy, case
 from tsimpute.denoiser.anchor import (
     ANCHORS,
     SMALLEST_SCALE,
     Anchor,
     AnchorPlan,
-    linear_between,
 )
+from tsimpute.denoiser.lines import linear_between
 from tsimpute.denoiser.season import Season
 from tsimpute.errors import InputError
 
 
-def _by_numpy(values, given_mask):
-    """Interpolate feature by feature; 0 where nothing is given."""
-    line = np.zeros_like(values)
-    for i, k in np.ndindex(values.shape[0], values.shape[2]):
-        places = np.flatnonzero(given_mask[i, :, k])
-        if len(places):
-            rows = np.arange(values.shape[1])
-            line[i, :, k] = np.interp(rows, places, values[i, places, k])
-    return line
+def _season(n_features=4):
+    return Season(3, *torch.tensor([[0.7], [1.0], [0.5]]).expand(3, n_features))
 
 
-def _case(seed, length, share):
-    rng = np.random.default_rng(seed)
-    values = rng.normal(size=(3, length, 4))
-    given_mask = rng.random(values.shape) < share
-    given_mask[0, :, 1] = False
-    return values, given_mask
-
-
-@given(st.integers(0, 2**32 - 1), st.integers(1, 12), st.sampled_from([0.05, 0.3, 0.8, 1.0]))
-@settings(max_examples=60, deadline=None)
-def test_linear_between_equals_numpy(seed, length, share):
-    values, given_mask = _case(seed, length, share)
-    hidden = np.where(given_mask, values, np.nan)  # must not be read
-    line = linear_between(torch.from_numpy(hidden), torch.from_numpy(given_mask)).numpy()
-    np.testing.assert_allclose(line, _by_numpy(values, given_mask), atol=2e-6)  # float32 weights
-    np.testing.assert_array_equal(line[given_mask], values[given_mask])
-    assert not line[0, :, 1].any()
-
-
-def test_linear_between_by_hand():
-    values = torch.tensor([0.0, 1.0, 9.0, 9.0, 4.0, 9.0])[None, :, None]
-    given_mask = torch.tensor([False, True, False, False, True, False])[None, :, None]
-    assert linear_between(values, given_mask).flatten().tolist() == [1, 1, 2, 3, 4, 4]
-
-
-@given(st.integers(0, 2**32 - 1), st.floats(-100, 100, width=32))
-@settings(max_examples=40, deadline=None)
-def test_a_constant_stays_constant(seed, level):
-    _, given_mask = _case(seed, 10, 0.3)
-    given_mask[:, 0] = True
-    values = torch.full(given_mask.shape, level)
-    assert torch.equal(linear_between(values, torch.from_numpy(given_mask)), values)
+PLANS = [*map(AnchorPlan, ANCHORS), AnchorPlan("linear", 3), AnchorPlan("local", 3)]
+each_plan = pytest.mark.parametrize("plan", PLANS, ids=str)
 
 
 def _anchor(kind, n_features=4, **parts):
-    if kind == "seasonal":
-        parts["season"] = Season(3, torch.full((n_features,), 0.7), torch.ones(n_features))
     return replace(Anchor.none(n_features), kind=kind, **parts)
 
 
-def _plan(kind):
-    return AnchorPlan(kind, 3 if kind == "seasonal" else None)
+def _planned(plan, n_features=4):
+    season = None if plan.period is None else _season(n_features)
+    return _anchor(plan.kind, n_features, season=season)
 
 
 def test_none_leaves_values_as_they_are():
-    values, given_mask = (torch.from_numpy(part) for part in _case(0, 8, 0.5))
+    values, given_mask = (torch.from_numpy(part) for part in case(0, 8, 0.5))
     frame = Anchor.none(4).frame(values, given_mask)
     assert not frame.centre.any()
     assert torch.equal(frame.shown, values * given_mask)
-    fitted = Anchor.fit(_plan("none"), values, given_mask, ~given_mask)
+    fitted = Anchor.fit(AnchorPlan("none"), values, given_mask, ~given_mask)
     assert (fitted.kind, fitted.scale.tolist()) == ("none", [1.0] * 4)
 
 
 def test_linear_measures_and_shows_the_line():
-    values, given_mask = (torch.from_numpy(part) for part in _case(1, 8, 0.5))
+    values, given_mask = (torch.from_numpy(part) for part in case(1, 8, 0.5))
     frame = _anchor("linear").frame(values, given_mask)
     line = linear_between(values, given_mask)
     assert torch.equal(frame.centre, line)
@@ -94,23 +57,23 @@ def test_linear_measures_and_shows_the_line():
 
 
 def test_local_shows_the_line_without_its_level():
-    values, given_mask = _case(1, 8, 0.5)
+    values, given_mask = case(1, 8, 0.5)
     spread = torch.tensor([0.5, 1.0, 2.0, 3.0])
     parts = (torch.from_numpy(part) for part in (values, given_mask))
     frame = _anchor("local", spread=spread).frame(*parts)
-    line = _by_numpy(values, given_mask)
+    line = by_numpy(values, given_mask)
     np.testing.assert_allclose(frame.centre, line, atol=2e-6)
     shown = (line - line.mean(axis=1, keepdims=True)) / spread.numpy()
     np.testing.assert_allclose(frame.shown, shown, atol=1e-5)
 
 
 def test_the_spread_brings_what_local_shows_to_unit_size():
-    values, given_mask = (torch.from_numpy(part) for part in _case(1, 8, 0.5))
+    values, given_mask = (torch.from_numpy(part) for part in case(1, 8, 0.5))
     values = values * torch.tensor([0.1, 1.0, 5.0, 20.0]) + 100
-    anchor = Anchor.fit(_plan("local"), values, given_mask, ~given_mask)
+    anchor = Anchor.fit(AnchorPlan("local"), values, given_mask, ~given_mask)
     size = anchor.frame(values, given_mask).shown.square().mean((0, 1)).sqrt()
     torch.testing.assert_close(size, torch.ones(4, dtype=size.dtype), rtol=1e-5, atol=0)
-    linear = Anchor.fit(_plan("linear"), values, given_mask, ~given_mask)
+    linear = Anchor.fit(AnchorPlan("linear"), values, given_mask, ~given_mask)
     assert torch.equal(anchor.scale, linear.scale)
     assert linear.spread.tolist() == [1.0] * 4
 
@@ -118,7 +81,7 @@ def test_the_spread_brings_what_local_shows_to_unit_size():
 @given(st.integers(0, 2**32 - 1), st.floats(-10, 10))
 @settings(max_examples=25, deadline=None)
 def test_local_does_not_show_the_level(seed, level):
-    values, given_mask = _case(seed, 8, 0.5)
+    values, given_mask = case(seed, 8, 0.5)
     given_mask[:, 0] = True
     given_cells = torch.from_numpy(given_mask)
     frame = _anchor("local").frame(torch.from_numpy(values), given_cells)
@@ -136,11 +99,11 @@ def _is_real(n_series, length):
     return (torch.arange(length + 3) < length).expand(n_series, -1)
 
 
-@pytest.mark.parametrize("kind", ANCHORS)
-def test_a_frame_does_not_depend_on_padding(kind):
+@each_plan
+def test_a_frame_does_not_depend_on_padding(plan):
     values = torch.tensor([1.0, 3.0, 2.0, 5.0])[None, :, None]
     given_mask = torch.ones_like(values, dtype=torch.bool)
-    anchor = _anchor(kind, 1)
+    anchor = _planned(plan, 1)
     frame = anchor.frame(values, given_mask)
     padded = anchor.frame(_padded(values), _padded(given_mask), _is_real(1, 4))
     torch.testing.assert_close(padded.centre[:, :4], frame.centre)
@@ -148,7 +111,7 @@ def test_a_frame_does_not_depend_on_padding(kind):
 
 
 def test_each_window_has_padding_of_its_own():
-    values, given_mask = (torch.from_numpy(part) for part in _case(5, 8, 0.6))
+    values, given_mask = (torch.from_numpy(part) for part in case(5, 8, 0.6))
     n_real = [8, 5, 2]
     is_real = torch.arange(8) < torch.tensor(n_real)[:, None]
     given_mask = given_mask & is_real[..., None]
@@ -158,22 +121,22 @@ def test_each_window_has_padding_of_its_own():
         torch.testing.assert_close(together.shown[i, :n], alone.shown[0])
 
 
-@pytest.mark.parametrize("kind", ANCHORS)
-def test_the_scale_does_not_depend_on_padding(kind):
-    anchor, padded = _fitted_with_and_without_padding(kind)
+@each_plan
+def test_the_scale_does_not_depend_on_padding(plan):
+    anchor, padded = _fitted_with_and_without_padding(plan)
     torch.testing.assert_close(padded.scale, anchor.scale)
 
 
 def test_the_spread_does_not_depend_on_padding():
-    anchor, padded = _fitted_with_and_without_padding("local")
+    anchor, padded = _fitted_with_and_without_padding(AnchorPlan("local"))
     torch.testing.assert_close(padded.spread, anchor.spread)
 
 
-def _fitted_with_and_without_padding(kind):
-    values, given_mask = (torch.from_numpy(part) for part in _case(4, 8, 0.5))
+def _fitted_with_and_without_padding(plan):
+    values, given_mask = (torch.from_numpy(part) for part in case(4, 8, 0.5))
     parts = (values, given_mask, ~given_mask)
-    padded = Anchor.fit(_plan(kind), *map(_padded, parts), _is_real(len(values), 8))
-    return Anchor.fit(_plan(kind), *parts), padded
+    padded = Anchor.fit(plan, *map(_padded, parts), _is_real(len(values), 8))
+    return Anchor.fit(plan, *parts), padded
 
 
 def test_windows_with_a_single_given_cell_do_not_rule_the_scale():
@@ -182,15 +145,15 @@ def test_windows_with_a_single_given_cell_do_not_rule_the_scale():
     given_mask = torch.arange(12)[None, :, None].repeat(64, 1, 1) % 2 == 0
     given_mask[::4, 1:] = False
     for kind in ("linear", "local"):
-        anchor = Anchor.fit(_plan(kind), values, given_mask, ~given_mask)
+        anchor = Anchor.fit(AnchorPlan(kind), values, given_mask, ~given_mask)
         assert 0.5 < float(anchor.scale) < 2
         assert 0.2 < float(anchor.spread) < 2
 
 
-@pytest.mark.parametrize("kind", ANCHORS)
-def test_a_frame_knows_nothing_of_hidden_cells(kind):
-    values, given_mask = _case(3, 9, 0.5)
-    anchor, given_cells = _anchor(kind), torch.from_numpy(given_mask)
+@each_plan
+def test_a_frame_knows_nothing_of_hidden_cells(plan):
+    values, given_mask = case(3, 9, 0.5)
+    anchor, given_cells = _planned(plan), torch.from_numpy(given_mask)
     frame = anchor.frame(torch.from_numpy(values), given_cells)
     other = anchor.frame(torch.from_numpy(np.where(given_mask, values, 77.0)), given_cells)
     for one, same in zip(frame, other, strict=True):
@@ -199,11 +162,11 @@ def test_a_frame_knows_nothing_of_hidden_cells(kind):
 
 
 def test_the_scale_is_the_distance_of_targets_from_the_line():
-    values, given_mask = _case(2, 9, 0.5)
+    values, given_mask = case(2, 9, 0.5)
     target_mask = ~given_mask & (np.random.default_rng(0).random(values.shape) < 0.7)
     parts = (torch.from_numpy(part) for part in (values, given_mask, target_mask))
-    scale = Anchor.fit(_plan("linear"), *parts).scale
-    away = values - _by_numpy(values, given_mask)
+    scale = Anchor.fit(AnchorPlan("linear"), *parts).scale
+    away = values - by_numpy(values, given_mask)
     for k in range(4):
         expected = np.sqrt(np.mean(np.square(away[..., k][target_mask[..., k]])))
         assert float(scale[k]) == pytest.approx(expected, rel=1e-6)
@@ -217,7 +180,7 @@ def test_the_scale_never_vanishes():
     target_mask = ~given_mask
     target_mask[..., 1] = False
     for kind in ("linear", "local"):
-        anchor = Anchor.fit(_plan(kind), values, given_mask, target_mask)
+        anchor = Anchor.fit(AnchorPlan(kind), values, given_mask, target_mask)
         assert anchor.scale.tolist() == pytest.approx([SMALLEST_SCALE, 1.0])
 
 

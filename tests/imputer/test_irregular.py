@@ -15,9 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tsimpute import EDDPMImputer, load
-from tsimpute.denoiser.anchor import linear_between
 from tsimpute.denoiser.context import Context
 from tsimpute.denoiser.embeddings import time_code
+from tsimpute.denoiser.lines import linear_between
 from tsimpute.errors import InputError
 from tsimpute.panel.containers import read_panel
 from tsimpute.panel.elapsed import Clock

@@ -1,4 +1,4 @@
-"""The seasonal anchor, as a user meets it."""
+"""Seasons in the lines of the anchor, as a user meets them."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 from tsimpute import EDDPMImputer, load
 from tsimpute.errors import InputError
 
+DAY = 6
 TINY: dict[str, Any] = {
     "window_steps": 18,
     "kept_steps": 3,
@@ -24,9 +25,8 @@ TINY: dict[str, Any] = {
     "random_state": 0,
     "device": "cpu",
     "verbose": 0,
-    "anchor": "seasonal",
+    "period": DAY,
 }
-DAY = 6
 
 
 def waves(n: int = 240) -> pd.DataFrame:
@@ -45,15 +45,21 @@ def holed(df: pd.DataFrame) -> pd.DataFrame:
     return gaps
 
 
-def test_long_gaps_follow_the_day_without_much_training() -> None:
+def period_of(imputer: EDDPMImputer) -> int | None:
+    season = imputer.model_.anchor.season
+    return None if season is None else season.period
+
+
+@pytest.mark.parametrize("anchor", ["linear", "local"])
+def test_long_gaps_follow_the_day_without_much_training(anchor) -> None:
     truth = waves()
     gaps = holed(truth)
-    options = TINY | {"target_strategy": "block"}
+    options = TINY | {"target_strategy": "block", "anchor": anchor}
     error = {}
-    for anchor in ("linear", "seasonal"):
-        filled = EDDPMImputer(**options | {"anchor": anchor}).fit(gaps).transform(gaps)
-        error[anchor] = float((filled - truth)[gaps.isna()].abs().stack().mean())
-    assert error["seasonal"] < 0.3 * error["linear"]
+    for period in (None, DAY):
+        filled = EDDPMImputer(**options | {"period": period}).fit(gaps).transform(gaps)
+        error[period] = float((filled - truth)[gaps.isna()].abs().stack().mean())
+    assert error[DAY] < 0.3 * error[None]
 
 
 @pytest.mark.parametrize(
@@ -64,7 +70,7 @@ def test_long_gaps_follow_the_day_without_much_training() -> None:
 def test_it_goes_with_the_other_options_and_into_a_file(options, tmp_path) -> None:
     gaps = holed(waves())
     imputer = EDDPMImputer(**TINY | options).fit(gaps)
-    assert imputer.model_.anchor.season.period == DAY
+    assert period_of(imputer) == DAY
     table = gaps.iloc[-30:].copy()
     if options.get("mode") == "forecast":
         table = waves().iloc[-30:].copy()
@@ -72,39 +78,57 @@ def test_it_goes_with_the_other_options_and_into_a_file(options, tmp_path) -> No
     filled = imputer.transform(table)
     assert not filled.isna().any().any()
     again = load(imputer.save(tmp_path / "model"))
-    assert again.get_params()["anchor"] == "seasonal"
+    assert again.get_params()["period"] == DAY
     pd.testing.assert_frame_equal(again.transform(table), filled)
 
 
-def test_it_survives_pruning_and_pretraining() -> None:
+def test_it_survives_pruning_and_pretraining(tmp_path) -> None:
     gaps = holed(waves())
     pruned = EDDPMImputer(**TINY).fit(gaps).prune(gaps, kept_steps=2)
-    assert pruned.model_.anchor.season.period == DAY
-    trained = EDDPMImputer(**TINY).pretrain(gaps, epochs=1).fit(gaps)
-    assert trained.model_.anchor.season.period == DAY
+    assert period_of(pruned) == DAY
+    trained = EDDPMImputer(**TINY).pretrain(gaps, epochs=1)
+    again = EDDPMImputer.from_pretrained(trained.save_pretrained(tmp_path / "trunk"))
+    assert again.period == DAY
+    assert period_of(trained.fit(gaps)) == DAY
 
 
-def test_a_period_of_ones_own() -> None:
-    gaps = holed(waves()).reset_index(drop=True)
-    imputer = EDDPMImputer(**TINY, period=5).fit(gaps)
-    assert imputer.model_.anchor.season.period == 5
+@pytest.mark.parametrize(
+    ("index", "options", "period"),
+    [
+        (pd.date_range("2026-01-01", periods=240, freq="4h"), {}, DAY),
+        (pd.date_range("2026-01-01", periods=240, freq="D"), {}, 7),
+        (pd.period_range("2000-01", periods=240, freq="M"), {}, 12),
+        (pd.date_range("2026-01-01", periods=240, freq="h"), {}, None),  # longer than a window
+        (pd.RangeIndex(240), {}, None),
+        (pd.date_range("2026-01-01", periods=240, freq="4h"), {"anchor": "none"}, None),
+    ],
+)
+def test_auto_takes_what_the_timestamps_suggest(index, options, period) -> None:
+    imputer = EDDPMImputer(**TINY | {"period": "auto"} | options).fit(
+        holed(waves()).set_axis(index)
+    )
+    assert period_of(imputer) == period
+
+
+def test_fit_says_which_season_it_follows(capsys) -> None:
+    gaps = holed(waves())
+    for period, said in ((DAY, "a season of 6 rows"), ("auto", "a season of 6 rows")):
+        EDDPMImputer(**TINY | {"period": period, "verbose": 1}).fit(gaps)
+        assert said in capsys.readouterr().err
+    EDDPMImputer(**TINY | {"period": None, "verbose": 1}).fit(gaps)
+    assert "season" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({}, "got no period, and the data have no timestamps; set period"),
-        ({"period": 18}, "window_steps=18 has no second season of period=18 rows.* 36 or more"),
-        ({"period": 0}, "period=0; expected None or a whole number of at least 1"),
-        ({"period": "day"}, "period='day'; expected None or a whole number"),
+        ({"period": 18}, "period=18 leaves no second season in window_steps=18; .* at most 17"),
+        ({"period": 0}, "period=0; expected None, 'auto' or the whole number of rows"),
+        ({"period": "day"}, "period='day'; expected None, 'auto'"),
+        ({"period": 2.5}, "period=2.5; expected None, 'auto'"),
+        ({"anchor": "none"}, "period=6 bends the lines of an anchor, and anchor='none' has none"),
     ],
 )
 def test_what_cannot_be_a_season_is_refused(options, message) -> None:
     with pytest.raises(InputError, match=message):
-        EDDPMImputer(**TINY, **options).fit(waves().reset_index(drop=True))
-
-
-def test_a_day_that_is_too_long_for_the_window_is_refused() -> None:
-    hours = waves().set_axis(pd.date_range("2026-01-01", periods=240, freq="h"))
-    with pytest.raises(InputError, match="window_steps=18 has no second season of period=24 rows"):
-        EDDPMImputer(**TINY).fit(hours)
+        EDDPMImputer(**TINY | options).fit(waves())

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from tsimpute.denoiser.anchor import linear_between
+from tsimpute.denoiser.lines import linear_between
 from tsimpute.diffusion.budget import kept_steps_at
 from tsimpute.errors import DivergenceError
 from tsimpute.training.ema import copy_weights

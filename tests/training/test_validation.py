@@ -10,8 +10,9 @@ import pytest
 import torch
 from torch import nn
 
-from tsimpute.denoiser.anchor import Anchor, linear_between
+from tsimpute.denoiser.anchor import Anchor
 from tsimpute.denoiser.context import NO_CONTEXT
+from tsimpute.denoiser.lines import linear_between
 from tsimpute.diffusion.schedule import make_schedule
 from tsimpute.training.batches import Windows
 from tsimpute.training.validation import Validator

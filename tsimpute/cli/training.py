@@ -46,9 +46,7 @@ def fit(
     target_strategy: Annotated[
         str | None, typer.Option(help="random, block, mix or historical [random]")
     ] = None,
-    anchor: Annotated[
-        str | None, typer.Option(help="linear, seasonal, local or none [linear]")
-    ] = None,
+    anchor: Annotated[str | None, typer.Option(help="linear, local or none [linear]")] = None,
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="NAME=VALUE", help="of any parameter; may be repeated"),

@@ -8,10 +8,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from tsimpute.denoiser.lines import linear_between
 from tsimpute.denoiser.season import Season
 from tsimpute.errors import InputError
 
-ANCHORS = ("linear", "seasonal", "local", "none")
+ANCHORS = ("linear", "local", "none")
 SMALLEST_SCALE = 1e-3  # of a standard deviation: a feature that lines explain perfectly
 
 
@@ -27,7 +28,7 @@ class Frame(NamedTuple):
 
 
 class AnchorPlan(NamedTuple):
-    """Which anchor is to be fitted; `period`, the rows in a season, for "seasonal" alone."""
+    """Which anchor is to be fitted, and the rows in the season that its lines follow, if any."""
 
     kind: str
     period: int | None = None
@@ -40,21 +41,20 @@ class Anchor:
     With kind "none" that is the standardised value itself, as in CSDI. With "linear" it is the
     distance from the straight line between the neighbouring given cells, in units of `scale`;
     the network is also shown the line, as PriSTI (Liu et al., ICDE 2023) does. A smooth series
-    then needs no training to be interpolated, and a trend no training to be followed. "seasonal"
-    bends the line, far from given cells, to what the window holds at the same phase. "local"
+    then needs no training to be interpolated, and a trend no training to be followed. "local"
     also takes each window's own level out of what the network is shown, in units of the usual
     spread within a window: for series whose level wanders much further than they move within a
     window; the network then does not know the absolute level.
 
     Attributes
     ----------
-    kind : {"linear", "seasonal", "local", "none"}
+    kind : {"linear", "local", "none"}
     scale : Tensor of float32, shape (K,)
         Root mean square of that distance on training data, by feature; 1 for "none".
     spread : Tensor of float32, shape (K,)
         Root mean square distance of the line from its window's level; 1 but for "local".
-    season : Season or None
-        For "seasonal" alone.
+    season : Season, optional
+        Bends the line, far from given cells, to what the window holds at the same phase.
     """
 
     kind: str
@@ -65,8 +65,6 @@ class Anchor:
     def __post_init__(self) -> None:
         if self.kind not in ANCHORS:
             raise InputError(f"anchor={self.kind!r} is unknown; expected one of {ANCHORS}")
-        if (self.kind == "seasonal") != (self.season is not None):
-            raise InputError(f"anchor={self.kind!r} does not go with season={self.season}")
 
     @classmethod
     def none(cls, n_features: int) -> Anchor:
@@ -131,36 +129,3 @@ class Anchor:
         """The same anchor on a device."""
         season = None if self.season is None else self.season.to(device)
         return Anchor(self.kind, self.scale.to(device), self.spread.to(device), season)
-
-
-def linear_between(values: Tensor, given_mask: Tensor, positions: Tensor | None = None) -> Tensor:
-    """Straight lines along time between given cells, level beyond the first and the last.
-
-    Parameters
-    ----------
-    values : Tensor of float, shape (B, L, K)
-        Only read where `given_mask` is True.
-    given_mask : Tensor of bool, shape (B, L, K)
-    positions : Tensor of float, shape (B, L), optional
-        Increasing times of the rows; default: 0, 1, ….
-
-    Returns
-    -------
-    Tensor, shape (B, L, K)
-        0, the mean of standardised values, in a feature without any given cell.
-    """
-    length = values.shape[1]
-    place = torch.arange(length, device=values.device)[None, :, None]
-    before = torch.where(given_mask, place, -1).cummax(1).values
-    after = torch.where(given_mask, place, length).flip(1).cummin(1).values.flip(1)
-    known = torch.where(given_mask, values, 0.0)
-    first, last = before.clamp(min=0), after.clamp(max=length - 1)
-    left, right = known.gather(1, first), known.gather(1, last)
-    if positions is None:
-        share = (place - before) / (after - before).clamp(min=1)
-    else:
-        at = positions[..., None].expand_as(values)
-        start, stop = at.gather(1, first), at.gather(1, last)
-        share = torch.where(stop > start, (at - start) / (stop - start), 0.0)
-    line = left + (right - left) * share.to(values.dtype)
-    return torch.where(before < 0, right, torch.where(after >= length, left, line))

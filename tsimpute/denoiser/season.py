@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import product
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from tsimpute.denoiser.lines import distance_to_given, linear_between
+
 REACHES = (1 / 12, 1 / 6, 1 / 3, 2 / 3)  # of a season: candidates
-NOTHING_NEAR = 1e6  # rows, where a feature has no given cell
+CARRIES = (0.0, 0.5, 1.0)
+PARTS = ("weight", "reach", "carry")
 
 
 @dataclass(frozen=True)
 class Season:
-    """How far the centre of a missing cell moves from the line to the window's usual value.
+    """How far the centre of a missing cell moves from the line to what its season lets expect.
 
     By weight · (1 - exp(-distance / reach)), the distance being that to the nearest given cell: a
-    line knows more than a season next to a reading, and less in the middle of a long gap.
+    line knows more than a season next to a reading, and less in the middle of a long gap. What is
+    expected is the mean of the window's given cells of the same phase, and by `carry` what lies
+    between seasons: the window's trend, and where the cells around a gap lie.
 
     Attributes
     ----------
@@ -26,11 +34,14 @@ class Season:
         0 to 1; 0 where the season of a feature says nothing.
     reach : Tensor of float32, shape (K,)
         Rows, above 0.
+    carry : Tensor of float32, shape (K,)
+        0 where only the season counts, to 1 where the level wanders from season to season.
     """
 
     period: int
     weight: Tensor
     reach: Tensor
+    carry: Tensor
 
     @classmethod
     def fit(
@@ -42,44 +53,63 @@ class Season:
         target_mask: Tensor,
         positions: Tensor | None = None,
     ) -> Season:
-        """The weight and the reach with the least squared error on targets, feature by feature."""
-        usual = seasonal_mean(values, line, given_mask, period, positions)
+        """What leaves the least squared error on targets, feature by feature."""
         distance = distance_to_given(given_mask, positions)
         error = torch.where(target_mask, values - line, 0.0)
-        squares = error.square().sum((0, 1))
-        reaches = [share * period for share in REACHES]
+        tried = [(share * period, carry) for share, carry in product(REACHES, CARRIES)]
+        wanted = {
+            carry: torch.where(
+                target_mask, expected(values, line, given_mask, period, carry, positions) - line, 0
+            )
+            for carry in CARRIES
+        }
         weights, left = [], []
-        for reach in reaches:
-            move = torch.where(target_mask, (usual - line) * -torch.expm1(-distance / reach), 0.0)
+        for reach, carry in tried:
+            move = -torch.expm1(-distance / reach) * wanted[carry]
             along, length = (error * move).sum((0, 1)), move.square().sum((0, 1))
             weight = (along / length.clamp(min=torch.finfo(values.dtype).tiny)).clamp(0, 1)
             weights.append(weight)
-            left.append(squares - 2 * weight * along + weight**2 * length)
+            left.append(weight**2 * length - 2 * weight * along)  # and what was there before
         best = torch.stack(left).argmin(0)
         weight = torch.stack(weights).gather(0, best[None])[0]
-        return cls(period, weight.float(), torch.tensor(reaches)[best])
+        reach, carry = torch.tensor(tried)[best].T
+        return cls(period, weight.float(), reach, carry)
 
     def moved(
         self, values: Tensor, line: Tensor, given_mask: Tensor, positions: Tensor | None = None
     ) -> Tensor:
         """The line (B, L, K), moved towards the season where it is far from given cells."""
-        usual = seasonal_mean(values, line, given_mask, self.period, positions)
-        near = torch.exp(-distance_to_given(given_mask, positions) / self.reach)
-        return line + (self.weight * (1 - near)).to(line.dtype) * (usual - line)
+        there = expected(values, line, given_mask, self.period, self.carry, positions)
+        far = -torch.expm1(-distance_to_given(given_mask, positions) / self.reach)
+        moved: Tensor = line + self.weight * far * (there - line)
+        return moved.to(line.dtype)
 
     def to(self, device: torch.device) -> Season:
         """The same on a device."""
-        return Season(self.period, self.weight.to(device), self.reach.to(device))
+        return Season(self.period, *(getattr(self, name).to(device) for name in PARTS))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, for a file."""
+        return {name: getattr(self, name).tolist() for name in PARTS} | {"period": self.period}
+
+    @classmethod
+    def from_dict(cls, stored: Mapping[str, Any]) -> Season:
+        """The season that `to_dict` described."""
+        return cls(stored["period"], *(torch.tensor(stored[name]) for name in PARTS))
 
 
-def seasonal_mean(
+def expected(
     values: Tensor,
     line: Tensor,
     given_mask: Tensor,
     period: int,
+    carry: Tensor | float = 0.0,
     positions: Tensor | None = None,
 ) -> Tensor:
-    """Mean of the window's given cells of the same phase, and the line where there are none.
+    """What a window's given cells of the same phase let expect, and the line without any.
+
+    With carry 0 that is their mean. With carry 1 they are compared without the window's trend, and
+    the trend is added again, and the line through what is left of the given cells.
 
     Parameters
     ----------
@@ -89,31 +119,49 @@ def seasonal_mean(
     given_mask : Tensor of bool, shape (B, L, K)
     period : int
         Rows in a season.
+    carry : Tensor of float, shape (K,), or float, default=0
+        0 to 1.
     positions : Tensor of float, shape (B, L), optional
-        Times of the rows in steps, rounded to whole ones; default: 0, 1, ….
+        Times of the rows in steps, rounded to whole ones for the phase; default: 0, 1, ….
 
     Returns
     -------
     Tensor, shape (B, L, K)
     """
-    n, length, k = values.shape
+    n, length, _ = values.shape
     if positions is None:
-        phase = torch.arange(length, device=values.device).expand(n, length) % period
-    else:
-        phase = positions.round().long() % period
-    at = phase[..., None].expand(n, length, k)
+        positions = torch.arange(length, device=values.device).expand(n, length)
+    phase = positions.round().long() % period
+    at = (positions - positions[:, :1]).to(values.dtype)[..., None].expand(values.shape)
+    trend = carry * seasonal_slope(values, at, given_mask, phase, period) * at
+    usual, count = mean_by_phase(values - trend, given_mask, phase, period)
+    above = linear_between(values - trend - usual, given_mask, positions)
+    return torch.where(count > 0, trend + usual + carry * above, line)
+
+
+def seasonal_slope(
+    values: Tensor, at: Tensor, given_mask: Tensor, phase: Tensor, period: int
+) -> Tensor:
+    """Slope of each window and feature (B, 1, K), from cells of the same phase alone.
+
+    Least squares with a level of its own for each phase, which a season cannot bias, drawn to 0
+    where few cells tell of it.
+    """
+    rise = values - mean_by_phase(values, given_mask, phase, period)[0]
+    run = at - mean_by_phase(at, given_mask, phase, period)[0]
+    rise, run = (torch.where(given_mask, part, 0.0) for part in (rise, run))
+    slope: Tensor = (rise * run).sum(1, keepdim=True)
+    return slope / (run.square().sum(1, keepdim=True) + period**2)
+
+
+def mean_by_phase(
+    values: Tensor, given_mask: Tensor, phase: Tensor, period: int
+) -> tuple[Tensor, Tensor]:
+    """Mean of the given cells of each cell's phase (B, L, K), 0 without any, and their number."""
+    n, _, k = values.shape
+    place = phase[..., None].expand(values.shape)
     zeros = values.new_zeros(n, period, k)
-    total = zeros.scatter_add(1, at, torch.where(given_mask, values, 0.0)).gather(1, at)
-    count = zeros.scatter_add(1, at, given_mask.to(values.dtype)).gather(1, at)
-    return torch.where(count > 0, total / count.clamp(min=1), line)
-
-
-def distance_to_given(given_mask: Tensor, positions: Tensor | None = None) -> Tensor:
-    """Steps to the nearest given cell of the same feature (B, L, K), 0 at given cells."""
-    n, length, _ = given_mask.shape
-    if positions is None:
-        positions = torch.arange(length, device=given_mask.device).expand(n, length).float()
-    at = positions[..., None].float().expand(given_mask.shape)
-    before = torch.where(given_mask, at, -torch.inf).cummax(1).values
-    after = torch.where(given_mask, at, torch.inf).flip(1).cummin(1).values.flip(1)
-    return torch.minimum(at - before, after - at).clamp(max=NOTHING_NEAR)
+    known = torch.where(given_mask, values, 0.0)
+    total = zeros.scatter_add(1, place, known).gather(1, place)
+    count = zeros.scatter_add(1, place, given_mask.to(values.dtype)).gather(1, place)
+    return total / count.clamp(min=1), count

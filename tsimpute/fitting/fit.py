@@ -65,7 +65,7 @@ class Settings(Protocol):
     target_strategy: str
     mode: str
     anchor: str
-    period: int | None
+    period: int | str | None
     channels: int
     layers: int
     heads: int
@@ -172,21 +172,16 @@ def anchor_plan(imputer: Settings, step: TimeStep) -> AnchorPlan:
     Raises
     ------
     InputError
-        If a season is needed and none is known, or it is as long as a window.
+        If a season is named that is as long as a window.
     """
-    if imputer.anchor != "seasonal":
-        return AnchorPlan(imputer.anchor)
-    period = step.season if imputer.period is None else imputer.period
-    if period is None:
+    period, window = imputer.period, imputer.window_steps
+    if isinstance(period, str):  # "auto"
+        known = step.season is not None and step.season < window
+        period = step.season if known and imputer.anchor != "none" else None
+    if period is not None and period >= window:
         raise InputError(
-            f"anchor='seasonal' needs to know the rows in a season; got no period, and the data "
-            f"have {step}; set period, or anchor='linear'"
-        )
-    if period >= imputer.window_steps:
-        raise InputError(
-            f"window_steps={imputer.window_steps} has no second season of period={period} rows, "
-            f"as anchor='seasonal' needs; set window_steps to {2 * period} or more, or "
-            f"anchor='linear'"
+            f"period={period} leaves no second season in window_steps={window}; expected at most "
+            f"{window - 1}, best half of it; set window_steps={2 * period}, or period=None"
         )
     return AnchorPlan(imputer.anchor, period)
 
@@ -313,10 +308,12 @@ def _announce(imputer: Settings, trainer: Trainer, panel: Panel) -> None:
         if config.epochs is not None
         else f"{config.time_budget_s:.3g} s"
     )
+    season = trainer.anchor.season
+    lines = "" if season is None else f" with a season of {season.period} rows"
     say(
         imputer,
         f"tsimpute: {panel.n_series} series, {panel.n_features} features, "
-        f"{panel.n_cells} cells; windows of {imputer.window_steps} steps; "
+        f"{panel.n_cells} cells; windows of {imputer.window_steps} steps{lines}; "
         f"{n_parameters(trainer.network)} parameters; {length} on {trainer.device}; "
         f"{config.kept_steps} of {imputer.diffusion_steps} diffusion steps will remain",
     )

@@ -47,7 +47,7 @@ class FittedImputer(BaseEstimator):  # type: ignore[misc]
     mask_rule: str
     target_strategy: str
     anchor: str
-    period: int | None
+    period: int | str | None
     exogenous: Sequence[Hashable] | None
     calendar: Sequence[str] | None
     time: str

@@ -84,15 +84,15 @@ class EDDPMImputer(
         and half ("block", for data whose holes are outages); those that are missing in another
         window ("historical"), or half of these and half random ("mix"); random ones or the last
         rows of some features, half and half ("last"); the last rows of all ("forecast").
-    anchor : {"linear", "seasonal", "local", "none"}, default="linear"
+    anchor : {"linear", "local", "none"}, default="linear"
         What is diffused: the distance from the line between the neighbouring observed cells;
-        from that line bent, inside long gaps, to what the window holds at the same time of other
-        days ("seasonal", for series with a strong daily or yearly cycle, and forecasts of them);
-        the first with each window's own level taken out ("local", for series whose level
+        the same with each window's own level taken out ("local", for series whose level
         wanders); or the value itself, as in CSDI ("none").
-    period : int, default=None
-        Rows in a season, for anchor="seasonal", fewer than a window has. By default what the
-        timestamps suggest: a day of hourly rows, a week of daily ones, a year of monthly ones.
+    period : int or "auto", default=None
+        Rows in a season, fewer than a window has: the lines of the anchor then bend, inside long
+        gaps and as far as that helps each feature in training, to what the window holds at the
+        same time of other seasons. "auto" takes what the timestamps suggest and the window has
+        room for: a day of hourly rows, a week of daily ones, a year of monthly ones.
     exogenous : sequence of hashable, default=None
         Columns that condition the network and are never imputed: by name, or by position in
         plain arrays. They must be complete, here and later. A static covariate, such as an age,
@@ -239,7 +239,7 @@ class EDDPMImputer(
         mask_rule: str = "guarded",
         target_strategy: str = "random",
         anchor: str = "linear",
-        period: int | None = None,
+        period: int | str | None = None,
         exogenous: Sequence[Hashable] | None = None,
         calendar: Sequence[str] | None = None,
         time: str = "steps",

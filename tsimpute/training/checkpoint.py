@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from tsimpute.denoiser.anchor import Anchor
 from tsimpute.diffusion.schedule import TimeGrid
 from tsimpute.training.history import EpochRecord
 from tsimpute.training.loop import Trainer
@@ -43,18 +42,14 @@ def restore_checkpoint(trainer: Trainer, path: str | Path) -> bool:
 def _settings(trainer: Trainer) -> dict[str, Any]:
     """All that must be the same for a run to go on, in plain numbers."""
     schedule, anchor = trainer.search.schedule, trainer.anchor
+    season = [] if anchor.season is None else [anchor.season.to_dict()]
     shapes = {name: list(tensor.shape) for name, tensor in trainer.network.state_dict().items()}
     return asdict(trainer.config) | {
         "schedule": schedule.beta.tolist(),
         "conditioning": schedule.conditioning,
         "network": shapes,
-        "anchor": [anchor.kind, anchor.scale.tolist(), anchor.spread.tolist(), *_season(anchor)],
+        "anchor": [anchor.kind, anchor.scale.tolist(), anchor.spread.tolist(), *season],
     }
-
-
-def _season(anchor: Anchor) -> list[Any]:
-    season = anchor.season
-    return [] if season is None else [season.period, season.weight.tolist(), season.reach.tolist()]
 
 
 def _state(trainer: Trainer) -> dict[str, Any]:
