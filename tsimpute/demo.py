@@ -82,6 +82,7 @@ def make_imputer(seed: int, seconds: float) -> EDDPMImputer:
         batch_size=32,
         learning_rate=2e-3,
         anchor="local",  # the level has risen by 55 ppm, a window moves by 8
+        period=YEAR,
         overlap=0.25,
         target_strategy="block",
         train_stride=4,
