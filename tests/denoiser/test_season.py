@@ -35,22 +35,37 @@ def _waves(n=64, seasons=4, noise=0.0, seed=0):
 def test_the_mean_of_a_phase_by_hand():
     values = _column([1.0, 2.0, 9.0, 3.0, 9.0, 9.0])
     given = _column([True, True, False, True, False, False])
-    line = _column([0.0, 0.0, 7.0, 0.0, 0.0, 0.0])
-    assert expected(values, line, given, 3).flatten().tolist() == [
-        2,
-        2,
-        7,
-        2,
-        2,
-        0,
-    ]  # the third phase has nothing given: the line
+    # The third phase has nothing given: between its neighbours, around the season.
+    assert expected(values, given, 3).flatten().tolist() == [2, 2, 2, 2, 2, 2]
+    values = _column([1.0, 9.0, 3.0, 1.0, 9.0, 9.0])
+    given = _column([True, False, True, True, False, False])
+    assert expected(values, given, 3).flatten().tolist() == [1, 2, 3, 1, 2, 3]
+    values, given = _column([0.0, 4.0, 9.0, 9.0]), _column([True, True, False, False])
+    assert expected(values, given, 4).flatten().tolist() == pytest.approx([0, 4, 8 / 3, 4 / 3])
 
 
 def test_phases_go_by_the_clock_where_there_is_one():
     values, given = _column([1.0, 2.0, 5.0, 9.0]), _column([True, True, True, False])
     at = torch.tensor([[0.0, 1.1, 2.0, 4.9]])  # 4.9 is of the phase of 2.0
-    mean = expected(values, torch.zeros_like(values), given, 3, positions=at)
-    assert mean.flatten().tolist() == [1, 2, 5, 5]
+    assert expected(values, given, 3, positions=at).flatten().tolist() == [1, 2, 5, 5]
+
+
+def test_many_phases_are_smoothed():
+    """Noise of a season of 100 rows falls, and a sine stays."""
+    noise = torch.randn(1, 300, 1, generator=torch.Generator().manual_seed(0))
+    wave = torch.sin(torch.arange(300) * 2 * torch.pi / 100)[None, :, None]
+    everywhere = torch.ones(1, 300, 1, dtype=torch.bool)
+    mean = noise.reshape(3, 100).mean(0)
+    assert expected(noise, everywhere, 100).std() < 0.5 * mean.std()
+    torch.testing.assert_close(expected(wave, everywhere, 100), wave, atol=0.02, rtol=0)
+
+
+def test_the_trend_is_that_between_seasons():
+    place = torch.arange(24)
+    values = (torch.tensor([5.0, 0.0, -5.0, 0.0])[place % 4] + 0.5 * place)[None, :, None]
+    given = ((place < 9) | (place > 13))[None, :, None]
+    torch.testing.assert_close(expected(values, given, 4, 1.0), values, atol=0.15, rtol=0)
+    assert (expected(values, given, 4, 0.0) - values).abs().max() > 3
 
 
 def test_given_cells_stay_where_they_are():

@@ -14,6 +14,7 @@ from tsimpute.denoiser.lines import distance_to_given, linear_between
 
 REACHES = (1 / 12, 1 / 6, 1 / 3, 2 / 3)  # of a season: candidates
 CARRIES = (0.0, 0.5, 1.0)
+SMOOTHED = 25  # phases a season: up to here each is for itself, and more are smoothed to as many
 PARTS = ("weight", "reach", "carry")
 
 
@@ -59,7 +60,7 @@ class Season:
         tried = [(share * period, carry) for share, carry in product(REACHES, CARRIES)]
         wanted = {
             carry: torch.where(
-                target_mask, expected(values, line, given_mask, period, carry, positions) - line, 0
+                target_mask, expected(values, given_mask, period, carry, positions) - line, 0
             )
             for carry in CARRIES
         }
@@ -79,7 +80,7 @@ class Season:
         self, values: Tensor, line: Tensor, given_mask: Tensor, positions: Tensor | None = None
     ) -> Tensor:
         """The line (B, L, K), moved towards the season where it is far from given cells."""
-        there = expected(values, line, given_mask, self.period, self.carry, positions)
+        there = expected(values, given_mask, self.period, self.carry, positions)
         far = -torch.expm1(-distance_to_given(given_mask, positions) / self.reach)
         moved: Tensor = line + self.weight * far * (there - line)
         return moved.to(line.dtype)
@@ -100,22 +101,21 @@ class Season:
 
 def expected(
     values: Tensor,
-    line: Tensor,
     given_mask: Tensor,
     period: int,
     carry: Tensor | float = 0.0,
     positions: Tensor | None = None,
 ) -> Tensor:
-    """What a window's given cells of the same phase let expect, and the line without any.
+    """What a window's given cells of the same phase let expect.
 
-    With carry 0 that is their mean. With carry 1 they are compared without the window's trend, and
-    the trend is added again, and the line through what is left of the given cells.
+    With carry 0 that is their mean, or the line between the means around it for a phase without
+    any. With carry 1 they are compared without the window's trend, and the trend is added again,
+    and the line through what is left of the given cells.
 
     Parameters
     ----------
     values : Tensor of float, shape (B, L, K)
         Only read where `given_mask` is True.
-    line : Tensor of float, shape (B, L, K)
     given_mask : Tensor of bool, shape (B, L, K)
     period : int
         Rows in a season.
@@ -130,13 +130,14 @@ def expected(
     """
     n, length, _ = values.shape
     if positions is None:
-        positions = torch.arange(length, device=values.device).expand(n, length)
+        positions = torch.arange(length, device=values.device).expand(n, length).float()
     phase = positions.round().long() % period
     at = (positions - positions[:, :1]).to(values.dtype)[..., None].expand(values.shape)
     trend = carry * seasonal_slope(values, at, given_mask, phase, period) * at
-    usual, count = mean_by_phase(values - trend, given_mask, phase, period)
+    mean, weight = mean_by_phase(values - trend, given_mask, phase, period, period // SMOOTHED)
+    usual = _at_rows(_around(mean, weight > 0), phase)
     above = linear_between(values - trend - usual, given_mask, positions)
-    return torch.where(count > 0, trend + usual + carry * above, line)
+    return trend + usual + carry * above
 
 
 def seasonal_slope(
@@ -147,21 +148,41 @@ def seasonal_slope(
     Least squares with a level of its own for each phase, which a season cannot bias, drawn to 0
     where few cells tell of it.
     """
-    rise = values - mean_by_phase(values, given_mask, phase, period)[0]
-    run = at - mean_by_phase(at, given_mask, phase, period)[0]
-    rise, run = (torch.where(given_mask, part, 0.0) for part in (rise, run))
+    means = (mean_by_phase(part, given_mask, phase, period)[0] for part in (values, at))
+    away = [part - _at_rows(mean, phase) for part, mean in zip((values, at), means, strict=True)]
+    rise, run = (torch.where(given_mask, part, 0.0) for part in away)
     slope: Tensor = (rise * run).sum(1, keepdim=True)
     return slope / (run.square().sum(1, keepdim=True) + period**2)
 
 
 def mean_by_phase(
-    values: Tensor, given_mask: Tensor, phase: Tensor, period: int
+    values: Tensor, given_mask: Tensor, phase: Tensor, period: int, reach: int = 0
 ) -> tuple[Tensor, Tensor]:
-    """Mean of the given cells of each cell's phase (B, L, K), 0 without any, and their number."""
+    """Mean of the given cells of each phase (B, period, K), 0 without any, and their weight.
+
+    Phases less than `reach` + 1 away count as well, the less the further away.
+    """
     n, _, k = values.shape
     place = phase[..., None].expand(values.shape)
     zeros = values.new_zeros(n, period, k)
-    known = torch.where(given_mask, values, 0.0)
-    total = zeros.scatter_add(1, place, known).gather(1, place)
-    count = zeros.scatter_add(1, place, given_mask.to(values.dtype)).gather(1, place)
-    return total / count.clamp(min=1), count
+    total = _spread(zeros.scatter_add(1, place, torch.where(given_mask, values, 0.0)), reach)
+    weight = _spread(zeros.scatter_add(1, place, given_mask.to(values.dtype)), reach)
+    return total / weight.clamp(min=1), weight  # a weight is 0, or at least 1
+
+
+def _spread(sums: Tensor, reach: int) -> Tensor:
+    """Sums (B, period, K) with those of the neighbouring phases, around the season."""
+    shares = ((reach + 1 - abs(by), by) for by in range(-reach, reach + 1))
+    return torch.stack([share * sums.roll(by, 1) for share, by in shares]).sum(0)
+
+
+def _around(mean: Tensor, known: Tensor) -> Tensor:
+    """Means (B, period, K), those that are not known on the line between the next, all around."""
+    period = mean.shape[1]
+    thrice = linear_between(mean.repeat(1, 3, 1), known.repeat(1, 3, 1))
+    return thrice[:, period : 2 * period]
+
+
+def _at_rows(mean: Tensor, phase: Tensor) -> Tensor:
+    """What belongs to the phase of each row (B, L, K)."""
+    return mean.gather(1, phase[..., None].expand(*phase.shape, mean.shape[-1]))
