@@ -132,3 +132,14 @@ def test_fit_says_which_season_it_follows(capsys) -> None:
 def test_what_cannot_be_a_season_is_refused(options, message) -> None:
     with pytest.raises(InputError, match=message):
         EDDPMImputer(**TINY | options).fit(waves())
+
+
+def test_the_simple_methods_of_evaluate_get_the_same_season() -> None:
+    gaps = holed(waves()).reset_index(drop=True)
+    check = EDDPMImputer(**TINY).fit(gaps).evaluate(gaps, "block", methods=["seasonal"])
+    assert check.notes["seasonal"] == "with a season of 6 rows"
+    plain = EDDPMImputer(**TINY | {"period": None}).fit(gaps)
+    assert (
+        "no season is known"
+        in plain.evaluate(gaps, "block", methods=["seasonal"]).notes["seasonal"]
+    )

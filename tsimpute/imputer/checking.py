@@ -160,7 +160,8 @@ class ChecksItself(FittedImputer):
             all that can be used. Notes say what was left out or cut short, and why. With
             ``mode="online"`` only the first and the third, of earlier rows: the others look ahead.
         period : int, optional
-            Rows in a season. Default: a day, a week or a year, by the time labels.
+            Rows in a season. Default: the imputer's own, or a day, a week or a year, by the time
+            labels.
         hidden_fraction : float, default=0.1
             Share of the observed cells that is hidden.
         max_windows : int, default=64
@@ -191,6 +192,8 @@ class ChecksItself(FittedImputer):
         names = [known_name("methods", name, RIVALS) for name in methods or RIVALS]
         if period is not None:
             check_count("period", period)
+        elif not isinstance(self.period, str):
+            period = self.period
         panel = self._read(X)
         pattern = pattern_for(self.mode, pattern, "like-data")
         hiding = self._hiding(random_state, pattern, hidden_fraction, max_windows)
