@@ -34,8 +34,15 @@ WRONG_KINDS = {
     "category": (frame(a=pd.Categorical([1, 2])), "column 'a': got category values such as 1"),
     "bool": (frame(a=[True, False]), "column 'a': got bool values such as True"),
     "boolean": (frame(a=pd.array([True, None], dtype="boolean")), "got boolean values"),
-    "datetime column": (frame(a=HOURS), r"column 'a': got datetime64\[.*\] values such as"),
+    "datetime column": (
+        frame(a=HOURS),
+        r"column 'a': got times \(datetime64.*df.set_index\('a'\)",
+    ),
     "object text": (frame(a=pd.Series([1, "z"], dtype=object)), "column 'a': got str values .*'z'"),
+    "periods": (
+        frame(a=pd.period_range("2026-01", periods=2, freq="M")),
+        r"column 'a': got times \(period\[M\]\).*df.set_index\('a'\)",
+    ),
     "object bool": (frame(a=pd.Series([1, True], dtype=object)), "column 'a': got bool values"),
     "object dict": (frame(a=pd.Series([1, {}], dtype=object)), "column 'a' holds {}"),
     "sparse column": (

@@ -118,6 +118,11 @@ def _column_to_float(column: pd.Series[Any], name: str) -> FloatArray:
         raise InputError(f"Complex data not supported: {where} has dtype {dtype}; use .real")
     if pd.api.types.is_object_dtype(dtype):
         return objects_to_float(column.array, where)
+    if pd.api.types.is_datetime64_any_dtype(dtype) or isinstance(dtype, pd.PeriodDtype):
+        raise InputTypeError(
+            f"{where}: got times ({dtype}), expected numbers; if they are those of the rows, make "
+            f"them the index with df.set_index({column.name!r}), else drop the column"
+        )
     if pd.api.types.is_bool_dtype(dtype) or not pd.api.types.is_numeric_dtype(dtype):
         raise not_numeric(where, dtype, column.iloc[0])
     return np.asarray(column.to_numpy(dtype=np.float64, na_value=np.nan))
