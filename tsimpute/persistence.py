@@ -270,7 +270,7 @@ def _read(path: Path, device: str) -> EDDPMImputer:
         window_steps=config["window_steps"],
     )
     model = _with_parts(_with_heads(model, path, config, stored), path)
-    plain = {"variance": "fixed", "antithetic": False}  # what format 1 knew
+    plain = {"variance": "fixed", "antithetic": False, "period": None}  # what older formats knew
     imputer = EDDPMImputer(**(plain | config["parameters"] | {"device": device}))
     return imputer._adopt(model, config["seed"], pd.read_csv(path / "history.csv"))
 

@@ -22,7 +22,7 @@ for start in range(40, 600, 97):
 
 # %%
 # The same small network, trained equally long, without the season and with it: 52 weeks, in windows
-# of two years. ``period="auto"`` would find them in the timestamps.
+# of two years. ``period="auto"``, the default, finds them in the timestamps.
 
 fitted = {}
 for period in (None, 52):

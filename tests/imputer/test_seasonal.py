@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -108,6 +109,12 @@ def test_auto_takes_what_the_timestamps_suggest(index, options, period) -> None:
         holed(waves()).set_axis(index)
     )
     assert period_of(imputer) == period
+
+
+def test_auto_is_the_default_but_not_that_of_older_models() -> None:
+    assert EDDPMImputer().period == "auto"
+    older = load(Path(__file__).parents[1] / "golden" / "format-3", device="cpu")
+    assert older.period is None
 
 
 def test_fit_says_which_season_it_follows(capsys) -> None:

@@ -88,11 +88,12 @@ class EDDPMImputer(
         What is diffused: the distance from the line between the neighbouring observed cells;
         the same with each window's own level taken out ("local", for series whose level
         wanders); or the value itself, as in CSDI ("none").
-    period : int or "auto", default=None
-        Rows in a season, fewer than a window has: the lines of the anchor then bend, inside long
-        gaps and as far as that helps each feature in training, to what the window holds at the
-        same time of other seasons. "auto" takes what the timestamps suggest and the window has
-        room for: a day of hourly rows, a week of daily ones, a year of monthly ones.
+    period : int, "auto" or None, default="auto"
+        Rows in a season, fewer than a window has: the lines of the anchor bend, inside long gaps
+        and as far as that helps each feature in training, to what the window holds at the same
+        time of other seasons. "auto" takes what the timestamps suggest and the window has room
+        for: a day of hourly rows, a week of daily ones, a year of monthly ones. None: straight
+        lines.
     exogenous : sequence of hashable, default=None
         Columns that condition the network and are never imputed: by name, or by position in
         plain arrays. They must be complete, here and later. A static covariate, such as an age,
@@ -239,7 +240,7 @@ class EDDPMImputer(
         mask_rule: str = "guarded",
         target_strategy: str = "random",
         anchor: str = "linear",
-        period: int | str | None = None,
+        period: int | str | None = "auto",
         exogenous: Sequence[Hashable] | None = None,
         calendar: Sequence[str] | None = None,
         time: str = "steps",
