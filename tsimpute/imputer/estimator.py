@@ -92,8 +92,8 @@ class EDDPMImputer(
         Rows in a season, fewer than a window has: the lines of the anchor bend, inside long gaps
         and as far as that helps each feature in training, to what the window holds at the same
         time of other seasons. "auto" takes what the timestamps suggest and the window has room
-        for: a day of hourly rows, a week of daily ones, a year of monthly ones. None: straight
-        lines.
+        for: a day of hourly rows, a week of daily ones, a year of weekly or monthly ones. None:
+        straight lines.
     exogenous : sequence of hashable, default=None
         Columns that condition the network and are never imputed: by name, or by position in
         plain arrays. They must be complete, here and later. A static covariate, such as an age,
