@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from tsimpute.denoiser.season import Season
 from tsimpute.errors import ModelFileError
 from tsimpute.training.checkpoint import restore_checkpoint, save_checkpoint
 
@@ -238,7 +239,12 @@ def test_another_conditioning_is_refused(make_trainer, tmp_path):
 
 @pytest.mark.parametrize(
     "parts",
-    [{"kind": "local"}, {"scale": torch.tensor([0.5, 0.8])}, {"spread": torch.tensor([1.0, 2.0])}],
+    [
+        {"kind": "local"},
+        {"scale": torch.tensor([0.5, 0.8])},
+        {"spread": torch.tensor([1.0, 2.0])},
+        {"season": Season(2, torch.ones(2), torch.ones(2), torch.ones(2))},
+    ],
 )
 def test_another_anchor_is_refused(make_trainer, tmp_path, parts):
     save_checkpoint(make_trainer(**RUN), tmp_path / "run.pt")
