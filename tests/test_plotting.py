@@ -202,18 +202,18 @@ def test_step_schedule_highlights_the_kept_steps(schedule):
         plotting.plot_step_schedule(schedule.drop(columns="kept"))
 
 
-def test_step_schedule_marks_what_was_exchanged_at_the_end(schedule):
+def test_step_schedule_marks_what_was_chosen_against_the_probabilities(schedule):
     schedule.loc[[2, 8], "kept"] = [True, False]
     ax = plotting.plot_step_schedule(schedule)
-    assert {"exchanged in", "exchanged out"} <= set(_labels(ax))
+    assert {"kept, less likely", "dropped, likelier"} <= set(_labels(ax))
     lines = {line.get_label(): line.get_xdata().tolist() for line in ax.get_lines()}
-    assert lines["exchanged in"] == [2]
+    assert lines["kept, less likely"] == [2]
     bars = {b.get_label(): [p.get_x() + p.get_width() / 2 for p in b] for b in ax.containers}
-    assert bars["exchanged out"] == pytest.approx([8])
+    assert bars["dropped, likelier"] == pytest.approx([8])
     assert bars["dropped step"] == pytest.approx([0, 1, 3, 4, 5, 6])
 
 
-def test_equally_likely_steps_are_not_exchanged(schedule):
+def test_equally_likely_steps_are_not_marked(schedule):
     schedule["keep_prob"] = 1.0
     labels = _labels(plotting.plot_step_schedule(schedule))
     assert labels == ["dropped step", "kept step (3)", "signal"]

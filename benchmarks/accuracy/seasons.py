@@ -1,6 +1,6 @@
 """What `period` brings: the same training with straight lines and with lines that follow a season.
 
-    python benchmarks/accuracy/seasons.py --epochs 6 --threads 1
+    python benchmarks/accuracy/seasons.py --epochs 12 --threads 1
 
 ETT h1, the weather as hourly means, and AQI-36, all with days of 24 rows; a small network trained
 on the first 70 % of the time, equally long with and without the period, and `evaluate` on the rest:
@@ -68,7 +68,7 @@ def main() -> None:
     """Run all rows that the result file does not have yet."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--sets", nargs="+", default=["ett", "air-quality", "weather"])
-    parser.add_argument("--epochs", type=int, default=6)
+    parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--window", type=int, default=2 * DAY)
     parser.add_argument("--windows", type=int, default=96, help="that are sampled")
     parser.add_argument("--samples", type=int, default=16)

@@ -379,7 +379,16 @@ def test_words_tell_better_from_worse_and_from_unclear(rng):
 
 @pytest.mark.parametrize(
     ("freq", "rows"),
-    [("h", 24), ("15min", 96), ("D", 7), ("W-SAT", 52), ("MS", 12), ("QS", 4), ("2D", None)],
+    [
+        ("h", 24),
+        ("15min", 96),
+        ("D", 7),
+        ("W-SAT", 52),
+        ("MS", 12),
+        ("QS", 4),
+        ("2D", None),
+        ("18h", None),
+    ],
 )
 def test_the_season_is_told_by_the_time_labels(freq, rows):
     table = pd.DataFrame(

@@ -22,7 +22,8 @@ CALENDAR_DAYS = {"M": 30.0, "Q": 91.0}
 def season_of(days: float) -> int | None:
     """Rows in the season that rows so many days apart usually have: a day, a week or a year."""
     if 0 < days < 1:
-        return round(1 / days)
+        rows = round(1 / days)
+        return rows if rows > 1 else None
     return next((rows for low, high, rows in SEASONS if low <= days <= high), None)
 
 

@@ -29,8 +29,8 @@ def plot_step_schedule(
 ) -> Axes:
     """Draw the keep probability of every diffusion step, the kept steps, and what signal is left.
 
-    The guarded rule ends with an exchange of kept steps for dropped ones by measured error: where
-    the kept steps are not those of the largest keep probabilities, the exchanged ones are marked.
+    Where the kept steps are not those of the largest keep probabilities, both sides are marked: the
+    guarded rule ends with an exchange by measured error, and `respace` goes by other rules.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ def plot_step_schedule(
     steps, kept = step_schedule.index.to_numpy(), step_schedule["kept"].to_numpy(dtype=bool)
     keep_prob = step_schedule["keep_prob"].to_numpy(dtype=float)
     figure, ax = figure_and_axes(ax, (8.0, 3.8))
-    gained, lost = _exchanged(keep_prob, kept)
+    gained, lost = _against_probability(keep_prob, kept)
     dropped = ~kept & ~lost
     ax.bar(steps[dropped], keep_prob[dropped], width=0.85, color=GREY, label="dropped step")
     ax.bar(steps[kept], keep_prob[kept], width=0.85, color=BLUE, label=f"kept step ({kept.sum()})")
@@ -64,9 +64,11 @@ def plot_step_schedule(
     ax.plot(steps[chosen], keep_prob[chosen], "v", color=BLUE, markersize=7, clip_on=False)
     if gained.any():
         look: dict[str, Any] = {"color": BLUE, "fillstyle": "none", "clip_on": False}
-        ax.plot(steps[gained], keep_prob[gained], "v", ms=8, mew=1.6, label="exchanged in", **look)
+        ax.plot(
+            steps[gained], keep_prob[gained], "v", ms=8, mew=1.6, label="kept, less likely", **look
+        )
         look = {"facecolor": "white", "edgecolor": GREY, "hatch": "////"}
-        ax.bar(steps[lost], keep_prob[lost], width=0.85, label="exchanged out", **look)
+        ax.bar(steps[lost], keep_prob[lost], width=0.85, label="dropped, likelier", **look)
     ax.set(xlabel="diffusion step", ylabel="keep probability", ylim=(0, 1.03))
     signal = ax.twinx()
     left = step_schedule["alpha_bar"].dropna()
@@ -83,7 +85,7 @@ def plot_step_schedule(
     return ax
 
 
-def _exchanged(keep_prob: FloatArray, kept: BoolArray) -> tuple[BoolArray, BoolArray]:
+def _against_probability(keep_prob: FloatArray, kept: BoolArray) -> tuple[BoolArray, BoolArray]:
     """Steps kept that others were likelier than, and as many dropped that were the likeliest."""
     likeliest = StepMaskLearner(keep_prob, learning_rate=0.0).best_mask(int(kept.sum()))
     likeliest |= kept & (keep_prob >= keep_prob[likeliest].min(initial=1.0))  # ties
