@@ -9,6 +9,8 @@ themselves, as a user can who has nothing but the table with its holes. Healthca
 CSDI weights with the heads of `samplers.py` ("healthcare") or the marginal head of `marginals.py`
 ("healthcare-head"); for the others a small model is trained within `--train-seconds`, on the
 targets that `--targets` names: "block" has stretches of time among them, as the gaps of blocks do.
+Where windows are longer than a day, the line that the small model starts from repeats it (column
+`period`, in rows), unless `--straight`.
 Widths are in standard deviations of the training data; `coverage_se` holds that cells of different
 gaps, and gaps of different repeats, tell independently.
 
@@ -50,11 +52,13 @@ FILE = RESULTS / "calibration.csv"
 SETS = ("healthcare-head", "ett", "weather", "air-quality", "healthcare")
 PATTERNS = ("point", "block")
 SETTING = ["n_samples", "test_size", "seed", "windows", "train_seconds", "targets", "repeats"]
+SETTING += ["period"]
 KEY = ["data", "pattern", "calibration", "by", "group", "level", *SETTING]
 LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 ENDS = [round((1 + sign * level) / 2, 12) for level in LEVELS for sign in (-1, 1)]
 ASKED = with_grid(ENDS)
 SMALL = {"channels": 32, "layers": 2, "heads": 4, "kept_steps": 3, "validation_fraction": 0.2}
+PERIODS = {"ett": 24, "air-quality": 24}  # rows in a day, where a window is longer
 WHOLE = 10**9  # windows: all of the test data
 CHEAP = 8  # so many more stays and windows for the marginal head, which takes one evaluation
 
@@ -110,16 +114,23 @@ def trained(
     name: str, train: pd.DataFrame, test: pd.DataFrame, window: int, options: argparse.Namespace
 ) -> Set:
     """A small model, from the cache or trained now; its validation rows are held out."""
+    period = period_of(name, options)
     stem = f"{name}-{options.train_seconds}-{options.targets}-seed{options.seed}"
+    stem += f"-period{period}" if period else ""
     saved = CACHE / "calibration" / stem
     if not saved.exists():
         settings = {"window_steps": window, "random_state": options.seed, "verbose": 0}
         settings |= {"time_budget_s": options.train_seconds, "device": options.device}
-        settings |= {"target_strategy": options.targets}
+        settings |= {"target_strategy": options.targets, "period": period or None}
         EDDPMImputer(**SMALL, **settings).fit(train).save(saved)
     imputer = load(saved, device=options.device)
     held_out = held_out_panel(imputer, read_panel(train), window, imputer.seed_)
     return Set(imputer, held_out, read_panel(test))
+
+
+def period_of(name: str, options: argparse.Namespace) -> int:
+    """Rows of the season that the small model knows; 0 for none."""
+    return 0 if options.straight else PERIODS.get(name, 0)
 
 
 def make(name: str, options: argparse.Namespace) -> Set:
@@ -210,6 +221,7 @@ def run(name: str, options: argparse.Namespace) -> None:
     official = name.startswith("healthcare")
     asked |= {"train_seconds": 0 if official else options.train_seconds}
     asked |= {"targets": "random" if official else options.targets, "repeats": options.repeats}
+    asked |= {"period": period_of(name, options)}
     wanted = [p for p in PATTERNS if not has_row(FILE, asked | {"pattern": p})]
     if not wanted:
         return
@@ -283,6 +295,7 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=16)
     parser.add_argument("--windows", type=int, default=384, help="to calibrate on")
     parser.add_argument("--train-seconds", type=int, default=480)
+    parser.add_argument("--straight", action="store_true", help="no season")
     parser.add_argument("--targets", choices=("random", "block"), default="block")
     parser.add_argument("--iterations", type=int, default=500, help="of the head's training")
     parser.add_argument("--seed", type=int, default=0)
