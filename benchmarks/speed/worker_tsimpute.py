@@ -10,6 +10,7 @@ from rounds import BATCH_SIZE, DIFFUSION_STEPS, WINDOW_STEPS, Size, Task, holed_
 
 import tsimpute
 from tsimpute import EDDPMImputer
+from tsimpute.denoiser.anchor import AnchorPlan
 from tsimpute.denoiser.config import DenoiserConfig
 from tsimpute.denoiser.csdi import CSDIDenoiser
 from tsimpute.diffusion.schedule import make_schedule, spaced_indices
@@ -31,7 +32,7 @@ def training(attention_dropout: float, updates: int) -> Task:
         TrainingConfig(kept_steps=KEPT_STEPS, epochs=10_000, batch_size=BATCH_SIZE),
         torch.device("cpu"),
         seed=0,
-        anchor="linear",
+        anchor=AnchorPlan("linear"),
     )
     batch = trainer.source.load(trainer.source.places(None))
 

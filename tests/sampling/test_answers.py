@@ -7,9 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from tsimpute import EDDPMImputer, load
 from tsimpute.errors import InputError
+from tsimpute.sampling import prepared
 from tsimpute.sampling.batching import Question, quantiles_together
 from tsimpute.sampling.choices import Choice, check_choices, way_for
 from tsimpute.sampling.coupling import even_levels
@@ -183,6 +185,21 @@ def test_every_sampler_fills_every_hole(imputer, sampler):
     if sampler != "ddpm":
         plain = imputer.predict_quantiles(_table(), variance="fixed").values
         assert not np.array_equal(found, plain)
+
+
+@pytest.mark.parametrize("sampler", SAMPLER_NAMES)
+def test_answers_do_not_depend_on_the_number_of_threads(imputer, sampler, monkeypatch):
+    if sampler in FITTED_SAMPLERS:
+        imputer.fit_sampler(_table(), sampler, iterations=1)
+    monkeypatch.setattr(prepared, "ACTIVATION_BYTES", {"cpu": 2**17})  # many parts
+    before, found = torch.get_num_threads(), []
+    try:
+        for threads in (1, 3):
+            torch.set_num_threads(threads)
+            found.append(imputer.sample(_table(), 7, sampler=sampler, variance="fixed").values)
+    finally:
+        torch.set_num_threads(before)
+    np.testing.assert_allclose(*found, atol=1e-5)
 
 
 @pytest.mark.parametrize("sampler", OWN_READING)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from tsimpute.denoiser.csdi import CSDIDenoiser
 from tsimpute.denoiser.heads import OutputHead
+from tsimpute.denoiser.parallel import side_by_side
 from tsimpute.denoiser.slimmable import narrowed_head
 from tsimpute.model import FittedModel
 from tsimpute.panel.windows import cut
@@ -19,8 +21,8 @@ from tsimpute.samplers.protocol import Denoise, Prediction, StepRecord
 from tsimpute.training.batches import Windows
 
 FloatArray = NDArray[np.float64]
-# Of one evaluation of the network: what a processor is busy with, or what an accelerator fills.
-ACTIVATION_BYTES = {"cpu": 96 * 2**20, "cuda": 4 * 2**30, "mps": 2**30}
+# Of one evaluation of the network: what a processor's core is busy with, or fills an accelerator.
+ACTIVATION_BYTES = {"cpu": 16 * 2**20, "cuda": 4 * 2**30, "mps": 2**30}
 
 
 @dataclass(frozen=True)
@@ -66,22 +68,25 @@ def prepare(
 def marginal_marks(model: FittedModel, prepared: PreparedWindows) -> Tensor:
     """Quantiles (N, L, K, n_levels) of what is diffused, in evaluations of bounded memory."""
     assert model.marginals is not None
-    windows = prepared.windows
-    parts = [
-        model.marginals(prepared.shown[rows], part.observed_mask, part.padding, part.context)
-        for rows in _batches(model.network, windows, len(windows))
-        for part in [windows.take(rows)]
-    ]
-    marks: Tensor = torch.cat(parts)
-    return marks
+    windows, head = prepared.windows, model.marginals
+
+    def read(rows: slice) -> Tensor:
+        part = windows.take(rows)
+        marks: Tensor = head(prepared.shown[rows], part.observed_mask, part.padding, part.context)
+        return marks
+
+    batches = _batches(model.network, windows, len(windows))
+    return torch.cat(side_by_side(read, batches, prepared.shown.device))
 
 
 def _batches(network: CSDIDenoiser, windows: Windows, n: int) -> list[slice]:
-    """Rows of n windows that fit into one evaluation each."""
+    """Rows of n windows that fit into one evaluation each, as even as can be."""
     _, length, k = windows.values.shape
     row_bytes = 4 * length * k * network.config.channels * 12
-    batch = max(1, ACTIVATION_BYTES[windows.values.device.type] // row_bytes)
-    return [slice(first, min(first + batch, n)) for first in range(0, n, batch)]
+    most = max(1, ACTIVATION_BYTES[windows.values.device.type] // row_bytes)
+    n_batches = -(-n // most)
+    ends = [n * i // n_batches for i in range(n_batches + 1)]
+    return [slice(first, stop) for first, stop in pairwise(ends)]
 
 
 class WindowDenoiser:
@@ -142,8 +147,8 @@ def _one_network(
 
     def denoise(x: Tensor, network_step: float, alpha_bar: float) -> Prediction:
         flat = x.reshape(n * n_samples, length, k)
-        parts = []
-        for rows in batches:
+
+        def evaluate(rows: slice) -> tuple[Tensor, Tensor | None]:
             window = torch.arange(rows.start, rows.stop, device=flat.device) // n_samples
             part = windows.take(window)
             step = torch.full((len(window),), network_step, device=flat.device)
@@ -151,8 +156,9 @@ def _one_network(
             trunk = network.trunk(
                 flat[rows], condition[window], part.observed_mask, step, part.padding, side
             )
-            parts.append((network.noise(trunk), None if read is None else read(trunk)))
-        noise, seconds = zip(*parts, strict=True)
+            return network.noise(trunk), None if read is None else read(trunk)
+
+        noise, seconds = zip(*side_by_side(evaluate, batches, x.device), strict=True)
         second = None if read is None else torch.cat(seconds).view(x.shape)
         return Prediction(torch.cat(noise).view(x.shape), second)
 
