@@ -1,5 +1,8 @@
 """What covariates bring: Air-quality with the calendar, Healthcare with facts of admission.
 
+"air_quality_neighbours" imputes twelve stations, alone or with the other 24 as complete columns
+that are not imputed themselves, their own gaps bridged by lines.
+
 And what times bring: "air_quality_uneven" leaves out half of the hours, at random. "clock" is told
 how long it is from one row to the next, "rows" takes all rows as equally far apart.
 
@@ -53,9 +56,11 @@ KEY = [
 VARIANTS = {
     "air_quality_uneven": ("rows", "clock"),
     "air_quality": ("none", "hour", "hour dayofweek", "hour dayofweek dayofyear"),
+    "air_quality_neighbours": ("none", "stations"),
     "healthcare": ("none", "ICU type", "all static"),
 }
-WINDOW_STEPS = {"air_quality": 36, "air_quality_uneven": 36, "healthcare": 48}
+WINDOW_STEPS = {"healthcare": 48}  # else 36
+N_STATIONS = 12  # that are imputed where others are their neighbours
 MISSING = 0.1
 
 
@@ -87,29 +92,47 @@ def timed(values: np.ndarray, starts: np.ndarray, table: pd.DataFrame, steps: in
 
 
 def air_quality(row: dict[str, Any], options: argparse.Namespace) -> dict[str, float]:
-    """Train on the training months and score the evaluation holes of the test months."""
+    """All stations, with the calendar."""
+    calendar = None if row["covariates"] == "none" else row["covariates"].split()
+    return at_stations(36, load_air_quality().missing.iloc[:, :0], row, options, calendar=calendar)
+
+
+def air_quality_neighbours(row: dict[str, Any], options: argparse.Namespace) -> dict[str, float]:
+    """Some stations, with the others."""
+    others = load_air_quality().missing.iloc[:, N_STATIONS:]
+    filled = others.interpolate(limit_direction="both")
+    if row["covariates"] == "none":
+        filled = filled.iloc[:, :0]
+    return at_stations(N_STATIONS, filled, row, options, exogenous=list(filled) or None)
+
+
+def at_stations(
+    n: int, beside: pd.DataFrame, row: dict[str, Any], options: argparse.Namespace, **more: Any
+) -> dict[str, float]:
+    """Train on the training months and score the first stations' evaluation holes in the others."""
     data = load_air_quality()
     split, steps = aqi_split(data.ground), row["window_steps"]
-    mean, sd = np.asarray(split.mean), np.asarray(split.sd)
-    calendar = None if row["covariates"] == "none" else row["covariates"].split()
-    imputer = imputer_of(
-        row, options, target_strategy="mix", validation_fraction=0.0, calendar=calendar
+    mean, sd = np.asarray(split.mean)[:n], np.asarray(split.sd)[:n]
+    known = (beside - beside.mean()) / beside.std()
+    ground, missing = (
+        pd.concat([(table.iloc[:, :n] - mean) / sd, known], axis=1)
+        for table in (data.ground, data.missing)
     )
+    imputer = imputer_of(row, options, target_strategy="mix", validation_fraction=0.0, **more)
     starts = np.random.default_rng(0).permutation(split.train_starts)[: options.train_windows]
-    ground = (data.ground.to_numpy() - mean) / sd
-    patterns = aqi_windows(ground, split.pattern_starts)
-    imputer.fit(timed(ground, np.sort(starts), data.ground, steps), patterns=patterns)
+    patterns = aqi_windows(ground.to_numpy(), split.pattern_starts)
+    imputer.fit(timed(ground.to_numpy(), np.sort(starts), ground, steps), patterns=patterns)
     chosen = slice(None, options.test_windows)
     tests = split.test_starts[chosen]
-    truth = aqi_windows(data.ground.to_numpy(), tests)
-    given = aqi_windows(data.missing.to_numpy(), tests)
+    truth, given = (
+        aqi_windows(table.to_numpy()[:, :n], tests) for table in (data.ground, data.missing)
+    )
     target = np.isnan(given) & ~np.isnan(truth) & split.scored[chosen][..., None]
     drawn = np.empty((options.samples, *truth.shape))
-    scaled = (data.missing.to_numpy() - mean) / sd
     for i, start in enumerate(tests):  # each window by itself: their times differ
-        window = pd.DataFrame(scaled[start : start + steps], data.missing.index[start:][:steps])
-        window.columns = data.missing.columns
-        drawn[:, i] = imputer.sample(window, options.samples, random_state=i).values
+        window = missing.iloc[start : start + steps]
+        answer = imputer.sample(window, options.samples, random_state=i)
+        drawn[:, i] = answer.values[..., :n]
     return _scores(imputer, drawn * sd + mean, truth, target)
 
 
@@ -186,6 +209,7 @@ def _scores(
 BENCHES: dict[str, Callable[..., dict[str, float]]] = {
     "air_quality": air_quality,
     "air_quality_uneven": air_quality_uneven,
+    "air_quality_neighbours": air_quality_neighbours,
     "healthcare": healthcare,
 }
 
@@ -203,7 +227,7 @@ def describe(data: str, covariates: str, seed: int, options: argparse.Namespace)
         options.train_windows,
         options.test_windows,
         options.samples,
-        WINDOW_STEPS[data],
+        WINDOW_STEPS.get(data, 36),
     )
     return dict(zip(KEY, values, strict=True))
 
