@@ -222,7 +222,7 @@ def run(name: str, options: argparse.Namespace) -> None:
     asked |= {"train_seconds": 0 if official else options.train_seconds}
     asked |= {"targets": "random" if official else options.targets, "repeats": options.repeats}
     asked |= {"period": period_of(name, options)}
-    wanted = [p for p in PATTERNS if not has_row(FILE, asked | {"pattern": p})]
+    wanted = [p for p in options.patterns if not has_row(FILE, asked | {"pattern": p})]
     if not wanted:
         return
     some = make(name, options)
@@ -285,6 +285,7 @@ def main() -> None:
     """Make the rows that are not there, and the picture."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--sets", nargs="+", default=list(SETS), choices=SETS)
+    parser.add_argument("--patterns", nargs="+", default=list(PATTERNS), choices=PATTERNS)
     parser.add_argument(
         "--stays", type=int, default=100, help="of Healthcare; 8 times for the head"
     )
