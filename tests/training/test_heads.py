@@ -22,7 +22,7 @@ from tsimpute.errors import DivergenceError, InputError
 from tsimpute.training import variance_heads
 from tsimpute.training.batches import WindowSource
 from tsimpute.training.derivative_head import fit_derivative_head
-from tsimpute.training.examples import ExampleSource, all_in_turn, minimise, noised
+from tsimpute.training.examples import ExampleSource, all_in_turn, by_backward, minimise, noised
 from tsimpute.training.marginals import fit_marginals, pinball_loss
 from tsimpute.training.variance_heads import (
     collect_cells,
@@ -175,7 +175,7 @@ def test_ctrl_c_keeps_what_was_learned_until_then(independent_cells):
     def loss(example):
         return (weight - 1).square()
 
-    losses = minimise(loss, [weight], independent_cells.draw(), 10, 0.1, on_step)
+    losses = minimise(by_backward(loss), [weight], independent_cells.draw(), 10, 0.1, on_step)
     assert len(losses) == len(told) == 3
     assert float(weight.detach()) == pytest.approx(0.3, abs=0.05)
 
@@ -235,7 +235,8 @@ def test_heads_are_not_learned_from_numbers_that_are_none(independent_cells):
         fit_variance_head("crps", spoiled, seed=0)
     weight = torch.zeros(1, requires_grad=True)
     with pytest.raises(DivergenceError, match="in iteration 1: the loss is nan"):
-        minimise(lambda _: (weight * torch.nan).sum(), [weight], independent_cells.draw(), 5, 1e-3)
+        wrong = by_backward(lambda _: (weight * torch.nan).sum())
+        minimise(wrong, [weight], independent_cells.draw(), 5, 1e-3)
 
 
 def test_the_pinball_loss_of_one_level_is_the_tilted_error():

@@ -9,6 +9,7 @@ import torch
 from tsimpute.denoiser.lines import linear_between
 from tsimpute.diffusion.budget import kept_steps_at
 from tsimpute.errors import DivergenceError
+from tsimpute.training import gradients
 from tsimpute.training.ema import copy_weights
 from tsimpute.training.loop import Trainer
 from tsimpute.training.search import StepSearch
@@ -198,6 +199,26 @@ def test_an_update_returns_the_sum_and_number_of_its_errors(make_trainer):
     assert 0 < n_cells <= int(batch.observed_mask.sum())
     assert trainer.n_iterations == 1
     assert not _weights_are(trainer, before)
+
+
+def test_an_update_in_parts_is_that_of_the_whole_batch(make_trainer, monkeypatch):
+    """Small parts, as large windows have them."""
+    found = []
+    for part_bytes in (gradients.PART_BYTES, 1):
+        monkeypatch.setattr(gradients, "PART_BYTES", part_bytes)
+        trainer = make_trainer()
+        trainer.network.apply(_without_dropout)
+        ((_, batch),) = trainer.source.epoch(64, np.random.default_rng(0))
+        found.append((trainer.step(batch), copy_weights(trainer.network)))
+    (whole, weights), (in_parts, own) = found
+    assert in_parts == pytest.approx(whole, rel=1e-5)
+    for name, weight in weights.items():
+        torch.testing.assert_close(own[name], weight, rtol=1e-3, atol=1e-5)
+
+
+def _without_dropout(module):
+    if hasattr(module, "dropout"):
+        module.dropout = 0.0
 
 
 def test_patterns_come_from_where_they_are_said_to(make_trainer):

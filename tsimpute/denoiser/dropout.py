@@ -2,9 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+_generator: ContextVar[torch.Generator | None] = ContextVar("_generator", default=None)
+
+
+@contextmanager
+def drawn_from(generator: torch.Generator | None) -> Iterator[None]:
+    """Let dropout on the CPU draw from a generator, in this thread; None: from torch's own."""
+    token = _generator.set(generator)
+    try:
+        yield
+    finally:
+        _generator.reset(token)
 
 
 def dropout(x: Tensor, rate: float, training: bool) -> Tensor:
@@ -18,6 +34,7 @@ def dropout(x: Tensor, rate: float, training: bool) -> Tensor:
     if x.device.type != "cpu":
         return functional.dropout(x, rate)
     threshold = max(1, min(255, round(256 * rate)))
-    words = torch.empty(-(-x.numel() // 8), dtype=torch.int64).random_(-(2**63), None)
+    words = torch.empty(-(-x.numel() // 8), dtype=torch.int64)
+    words.random_(-(2**63), None, generator=_generator.get())
     kept = words.view(torch.uint8)[: x.numel()].view(x.shape) >= threshold
     return x * (kept * (256 / (256 - threshold)))

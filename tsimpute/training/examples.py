@@ -44,8 +44,8 @@ class Example:
     is_real: Tensor | None
     context: Context = NO_CONTEXT
 
-    def take(self, rows: Tensor) -> Example:
-        """Some of the windows, by indices or by a mask."""
+    def take(self, rows: Tensor | slice) -> Example:
+        """Some of the windows, by indices, by a mask or in a row."""
         is_real = None if self.is_real is None else self.is_real[rows]
         given, target = self.given_mask[rows], self.target_mask[rows]
         context = self.context.each(lambda part: part[rows])
@@ -140,8 +140,19 @@ def all_in_turn(n: int, generator: torch.Generator) -> Iterator[int]:
         yield from torch.randperm(n, generator=generator).tolist()
 
 
+def by_backward(loss: Callable[[Example], Tensor]) -> Callable[[Example], float]:
+    """Take all gradients of a loss at once, for `minimise`."""
+
+    def backward(example: Example) -> float:
+        value = loss(example)
+        value.backward()  # type: ignore[no-untyped-call]
+        return float(value.detach())
+
+    return backward
+
+
 def minimise(
-    loss: Callable[[Example], Tensor],
+    backward: Callable[[Example], float],
     parameters: Iterable[torch.nn.Parameter],
     examples: Iterator[Example],
     iterations: int,
@@ -150,6 +161,7 @@ def minimise(
 ) -> list[float]:
     """Adam with a learning rate that falls to 0 as a cosine; the loss of every iteration.
 
+    `backward` adds the gradients of an example to those of the parameters, and tells its loss.
     Ctrl-C after the first iteration ends it early, and what was learned until then remains.
     """
     optimiser = torch.optim.Adam(list(parameters), lr=learning_rate)
@@ -158,12 +170,11 @@ def minimise(
     try:
         for example in islice(examples, iterations):
             optimiser.zero_grad(set_to_none=True)
-            value = loss(example)
-            value.backward()  # type: ignore[no-untyped-call]
+            value = backward(example)
             torch.nn.utils.clip_grad_norm_(optimiser.param_groups[0]["params"], 1.0)
             optimiser.step()
             schedule.step()
-            losses.append(float(value.detach()))
+            losses.append(value)
             check_loss(losses[-1], f"iteration {len(losses)}", ON_A_FIXED_RATE)
             if on_step is not None:
                 on_step(losses[-1])

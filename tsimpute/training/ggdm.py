@@ -24,7 +24,7 @@ from tsimpute.diffusion.schedule import TimeGrid
 from tsimpute.errors import InputError
 from tsimpute.samplers.ggdm import Coefficients, Weights, ddim_coefficients, walk
 from tsimpute.samplers.protocol import Denoise, Prediction
-from tsimpute.training.examples import Example, ExampleSource, minimise
+from tsimpute.training.examples import Example, ExampleSource, by_backward, minimise
 
 SCORES = ("energy", "crps")
 # Of the noise at the level that a step leaves, to begin with. At 0 the score has no slope in a
@@ -132,7 +132,9 @@ def fit_ggdm(
         return _mean_score(score, walk(denoise, draw(), grid, learned(), draw), example)
 
     few = replace(source, batch_size=min(n_windows, source.batch_size))
-    minimise(loss, learned.parameters(), few.draw(), iterations, learning_rate, on_step)
+    minimise(
+        by_backward(loss), learned.parameters(), few.draw(), iterations, learning_rate, on_step
+    )
     return learned.coefficients()
 
 

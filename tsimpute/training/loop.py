@@ -23,6 +23,7 @@ from tsimpute.training.batches import Windows, WindowSource
 from tsimpute.training.config import TrainingConfig, learning_rate_at
 from tsimpute.training.divergence import KNOWS_NOTHING, WORSE_THAN_NOTHING, check_loss, lower
 from tsimpute.training.ema import WeightAverage, load_weights
+from tsimpute.training.gradients import add_gradients, whole_or_parts
 from tsimpute.training.hiding import hide
 from tsimpute.training.history import EpochRecord
 from tsimpute.training.sandwich import Sandwich
@@ -42,6 +43,14 @@ class _Noised(NamedTuple):
     context: Context
     noise: Tensor
     targets: Tensor
+
+    def take(self, rows: slice) -> _Noised:
+        """Some of the windows."""
+        noisy, shown, given, step = (part[rows] for part in self.seen)
+        is_real = None if self.is_real is None else self.is_real[rows]
+        context = self.context.each(lambda part: part[rows])
+        seen = (noisy, shown, given, step)
+        return _Noised(seen, is_real, context, self.noise[rows], self.targets[rows])
 
 
 @dataclass
@@ -234,7 +243,7 @@ class Trainer:
         noised = self._noised(batch, targets, grid, place)
         error, n_cells = self._backward(noised)
         self._update()
-        error, n_cells = error.detach().cpu(), n_cells.cpu()
+        error, n_cells = error.cpu(), n_cells.cpu()
         total = float(error.sum())
         self._check_loss(total)
         self._learn_mask(error, n_cells)
@@ -266,11 +275,25 @@ class Trainer:
         """Gradients of the mean loss over the widths; errors of the whole network."""
         networks = self._sandwich.draw(self.rng) if self._sandwich else [self.network]
         self.optimiser.zero_grad(set_to_none=True)
+        share = 1 / (noised.targets.sum().clamp(min=1) * len(networks))
         for network in networks:  # the last one is whole
-            error, n_cells = self._errors(network, noised)
-            loss = error.sum() / n_cells.sum().clamp(min=1)
-            (loss / len(networks)).backward()  # type: ignore[no-untyped-call]
+            found = self._add_gradients(network, noised, share)
+        error, n_cells = (torch.cat(parts) for parts in zip(*found, strict=True))
         return error, n_cells
+
+    def _add_gradients(
+        self, network: nn.Module, noised: _Noised, share: Tensor
+    ) -> list[tuple[Tensor, Tensor]]:
+        """Of a network's summed error times a share; errors and cells of its parts."""
+
+        def loss(rows: slice) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+            error, n_cells = self._errors(network, noised.take(rows))
+            return error.sum() * share, (error.detach(), n_cells)
+
+        parts = [slice(None)]  # a narrowed network cannot do several at once
+        if isinstance(network, CSDIDenoiser):
+            parts = whole_or_parts(noised.noise, network.config)
+        return add_gradients(loss, parts, self.network.parameters(), self.device)
 
     def _errors(self, network: nn.Module, noised: _Noised) -> tuple[Tensor, Tensor]:
         half = self.config.mixed_precision and self.device.type == "cuda"

@@ -11,6 +11,7 @@ from torch import Tensor
 from tsimpute.denoiser.csdi import CSDIDenoiser
 from tsimpute.denoiser.marginals import MarginalNetwork
 from tsimpute.training.examples import Example, ExampleSource, minimise
+from tsimpute.training.gradients import add_gradients, whole_or_parts
 
 
 def pinball_loss(marks: Tensor, truth: Tensor, levels: Sequence[float]) -> Tensor:
@@ -64,12 +65,20 @@ def fit_marginals(
     model = MarginalNetwork(copy.deepcopy(network), network_step).to(source.device).train()
     model.network.requires_grad_(not freeze_trunk).train(not freeze_trunk)
 
-    def loss(example: Example) -> Tensor:
-        marks = model(example.shown, example.given_mask, example.is_real, example.context)
-        hidden = example.target_mask
-        each = pinball_loss(marks[hidden], example.away[hidden], model.levels)
-        return each.sum() / max(1, each.numel())
-
     trained = [p for p in model.parameters() if p.requires_grad]
-    minimise(loss, trained, source.draw(), iterations, learning_rate, on_step)
+
+    def backward(example: Example) -> float:
+        share = 1 / max(1, int(example.target_mask.sum()))
+
+        def loss(rows: slice) -> tuple[Tensor, float]:
+            part = example.take(rows)
+            marks = model(part.shown, part.given_mask, part.is_real, part.context)
+            hidden = part.target_mask
+            value = pinball_loss(marks[hidden], part.away[hidden], model.levels).sum() * share
+            return value, float(value.detach())
+
+        parts = whole_or_parts(example.away, network.config)
+        return sum(add_gradients(loss, parts, trained, source.device))
+
+    minimise(backward, trained, source.draw(), iterations, learning_rate, on_step)
     return model.eval().requires_grad_(False)
