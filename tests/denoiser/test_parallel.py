@@ -6,7 +6,7 @@ import time
 import pytest
 import torch
 
-from tsimpute.denoiser.parallel import side_by_side
+from tsimpute.denoiser.parallel import ACTIVATIONS, even_parts, side_by_side
 
 CPU = torch.device("cpu")
 
@@ -68,3 +68,14 @@ def test_an_error_reaches_the_caller_and_the_threads_come_back(three_threads):
     with pytest.raises(ValueError, match="part 0"):
         side_by_side(fails, range(4), CPU)
     assert torch.get_num_threads() == 3
+
+
+@pytest.mark.parametrize(
+    ("n", "windows_a_part", "sizes"),
+    [(6, 0.3, [1] * 6), (6, 1, [1] * 6), (7, 2.5, [1, 2, 2, 2]), (9, 100, [9]), (10, 5, [5, 5])],
+)
+def test_parts_are_of_bounded_size_and_even(n, windows_a_part, sizes):
+    window_bytes = 4 * ACTIVATIONS * 18 * 8
+    parts = even_parts(n, 18, 8, int(windows_a_part * window_bytes))
+    assert [part.stop - part.start for part in parts] == sizes
+    assert [row for part in parts for row in range(n)[part]] == list(range(n))

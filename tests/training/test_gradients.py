@@ -87,15 +87,8 @@ def test_parameters_that_are_not_trained_are_left_alone(network):
     assert network.output_projection.weight.grad is not None
 
 
-@pytest.mark.parametrize(("n", "row_share", "lengths"), [(6, 1.0, [1] * 6), (7, 0.4, [2, 2, 3])])
-def test_parts_are_of_bounded_size_and_even(monkeypatch, n, row_share, lengths):
-    row_bytes = 6 * 3 * 8 * 4 * gradients.ACTIVATIONS
-    monkeypatch.setattr(gradients, "PART_BYTES", int(row_bytes / row_share))
-    parts = whole_or_parts(torch.zeros(n, 6, 3), SHAPE)
-    assert [len(range(n)[part]) for part in parts] == lengths
-
-
 def test_a_small_batch_and_an_accelerator_take_all_rows_at_once(monkeypatch):
     assert whole_or_parts(torch.zeros(7, 6, 3), SHAPE) == [slice(0, 7)]
     monkeypatch.setattr(gradients, "PART_BYTES", 1)
-    assert whole_or_parts(torch.zeros(7, 6, 3, device="meta"), SHAPE) == [slice(0, 7)]
+    assert len(whole_or_parts(torch.zeros(7, 6, 3), SHAPE)) == 7
+    assert whole_or_parts(torch.zeros(7, 6, 3, device="meta"), SHAPE) == [slice(None)]

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from typing import TypeVar
 
 import torch
+
+FLOAT_BYTES = 4
+ACTIVATIONS = 12  # of a layer that are in memory at once, each as large as its input
 
 Part = TypeVar("Part")
 Result = TypeVar("Result")
@@ -37,3 +41,22 @@ def side_by_side(
             return list(pool.map(alone, parts))
     finally:
         torch.set_num_threads(threads)
+
+
+def even_parts(n: int, n_cells: int, channels: int, part_bytes: int) -> list[slice]:
+    """Rows of n windows in parts whose sizes differ by one window at most.
+
+    The activations of a part take about `part_bytes`, those of one window at the least.
+
+    Parameters
+    ----------
+    n : int
+    n_cells : int
+        Of a window.
+    channels : int
+        Of the network.
+    part_bytes : int
+    """
+    most = max(1, part_bytes // (FLOAT_BYTES * ACTIVATIONS * n_cells * channels))
+    n_parts = max(1, -(-n // most))
+    return [slice(*ends) for ends in pairwise(n * i // n_parts for i in range(n_parts + 1))]

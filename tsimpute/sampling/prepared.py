@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 import torch
@@ -13,7 +12,7 @@ from torch import Tensor
 
 from tsimpute.denoiser.csdi import CSDIDenoiser
 from tsimpute.denoiser.heads import OutputHead
-from tsimpute.denoiser.parallel import side_by_side
+from tsimpute.denoiser.parallel import even_parts, side_by_side
 from tsimpute.denoiser.slimmable import narrowed_head
 from tsimpute.model import FittedModel
 from tsimpute.panel.windows import cut
@@ -81,12 +80,8 @@ def marginal_marks(model: FittedModel, prepared: PreparedWindows) -> Tensor:
 
 def _batches(network: CSDIDenoiser, windows: Windows, n: int) -> list[slice]:
     """Rows of n windows that fit into one evaluation each, as even as can be."""
-    _, length, k = windows.values.shape
-    row_bytes = 4 * length * k * network.config.channels * 12
-    most = max(1, ACTIVATION_BYTES[windows.values.device.type] // row_bytes)
-    n_batches = -(-n // most)
-    ends = [n * i // n_batches for i in range(n_batches + 1)]
-    return [slice(first, stop) for first, stop in pairwise(ends)]
+    n_cells, device = windows.values[0].numel(), windows.values.device
+    return even_parts(n, n_cells, network.config.channels, ACTIVATION_BYTES[device.type])
 
 
 class WindowDenoiser:

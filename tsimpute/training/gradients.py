@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from itertools import pairwise
 from typing import NamedTuple, TypeVar
 
 import torch
@@ -11,10 +10,9 @@ from torch import Tensor, nn
 
 from tsimpute.denoiser.config import DenoiserConfig
 from tsimpute.denoiser.dropout import drawn_from
-from tsimpute.denoiser.parallel import side_by_side
+from tsimpute.denoiser.parallel import even_parts, side_by_side
 
 PART_BYTES = 16 * 2**20  # of the activations of a layer: about what stays near a processor's core
-ACTIVATIONS = 12  # of a layer that are there at once, each as large as its input
 
 Told = TypeVar("Told")
 
@@ -32,11 +30,9 @@ def whole_or_parts(windows: Tensor, config: DenoiserConfig) -> list[slice]:
     Their number depends on sizes alone, so that the same seed draws the same numbers whatever the
     number of threads. On an accelerator all rows are one part.
     """
-    n, length, k = windows.shape
-    bytes_together = n * length * k * config.channels * 4 * ACTIVATIONS
-    n_parts = 1 if windows.device.type != "cpu" else min(n, -(-bytes_together // PART_BYTES))
-    ends = [n * i // n_parts for i in range(n_parts + 1)]
-    return [slice(first, stop) for first, stop in pairwise(ends)]
+    if windows.device.type != "cpu":
+        return [slice(None)]
+    return even_parts(len(windows), windows[0].numel(), config.channels, PART_BYTES)
 
 
 def add_gradients(
