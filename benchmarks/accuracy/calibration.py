@@ -14,13 +14,14 @@ Where windows are longer than a day, the line that the small model starts from r
 Widths are in standard deviations of the training data; `coverage_se` holds that cells of different
 gaps, and gaps of different repeats, tell independently.
 
-Models and raw quantiles are kept under `benchmarks/.cache`; rows that the result file has are not
-made again. Needs TSIMPUTE_DATA.
+Models, calibrations and raw quantiles are kept under `benchmarks/.cache`, for more repeats too; rows
+that the result file has are not made again. Needs TSIMPUTE_DATA.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import product
@@ -148,6 +149,17 @@ def calibration_on(some: Set, panel: Panel, windows: int, seed: int) -> Calibrat
     return fitted.calibrations.needed(way_for(some.imputer, Choice()))
 
 
+def kept_calibration(some: Set, panel: Panel, windows: int, seed: int, file: Path) -> Calibration:
+    """The same from the cache, or learned now."""
+    if not file.is_file():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        learned = calibration_on(some, panel, windows, seed).to_dict()
+        temporary = file.with_suffix(".tmp")
+        temporary.write_text(json.dumps(learned))
+        temporary.replace(file)
+    return Calibration.from_dict(json.loads(file.read_text()))
+
+
 def raw_quantiles(imputer: EDDPMImputer, exam: Exam, file: Path) -> np.ndarray:
     """Uncalibrated quantiles of the hidden cells, from the cache or made now."""
     if not file.is_file():
@@ -227,15 +239,17 @@ def run(name: str, options: argparse.Namespace) -> None:
         return
     some = make(name, options)
     some.imputer.set_params(n_samples=options.samples, verbose=0)
-    held_out = calibration_on(some, some.held_out, windows, options.seed)
+    one = [str(value) for name, value in asked.items() if name != "repeats"]
+    file = CACHE / "calibration" / f"{'-'.join(one)}-held-out.json"
+    held_out = kept_calibration(some, some.held_out, windows, options.seed, file)
     for pattern in wanted:
-        stem = "-".join(str(value) for value in (*asked.values(), pattern))
         repeats = []
         for n in range(options.repeats):
+            stem = CACHE / "calibration" / "-".join([*one, pattern, str(n)])
             exam = Hiding(options.seed, pattern, 0.1, WHOLE).exam(some.imputer, some.test, 9, n)
-            to_fill = calibration_on(some, given_of(some.test, exam), windows, options.seed)
-            file = CACHE / "calibration" / f"raw-{stem}-{n}.npz"
-            raw = raw_quantiles(some.imputer, exam, file)
+            raw = raw_quantiles(some.imputer, exam, Path(f"{stem}.npz"))
+            given = given_of(some.test, exam)
+            to_fill = kept_calibration(some, given, windows, options.seed, Path(f"{stem}.json"))
             learned = {"held out": held_out, "to fill": to_fill}
             repeats.append(asked_once(some, exam, raw, learned))
         found = list(rows(some, repeats))
