@@ -14,8 +14,8 @@ Where windows are longer than a day, the line that the small model starts from r
 Widths are in standard deviations of the training data; `coverage_se` holds that cells of different
 gaps, and gaps of different repeats, tell independently.
 
-Models, calibrations and raw quantiles are kept under `benchmarks/.cache`, for more repeats too; rows
-that the result file has are not made again. Needs TSIMPUTE_DATA.
+Models, calibrations and raw quantiles are kept under `benchmarks/.cache`, for more repeats too;
+rows that the result file has are not made again. Needs TSIMPUTE_DATA.
 """
 
 from __future__ import annotations
