@@ -28,11 +28,13 @@ def whole_or_parts(windows: Tensor, config: DenoiserConfig) -> list[slice]:
     """Rows of windows (B, L, K) that a network is best trained on at once, in order.
 
     Their number depends on sizes alone, so that the same seed draws the same numbers whatever the
-    number of threads. On an accelerator all rows are one part.
+    number of threads. On an accelerator all rows are one part, and so are those that would make
+    two parts only: threads that share every operation are faster then.
     """
     if windows.device.type != "cpu":
         return [slice(None)]
-    return even_parts(len(windows), windows[0].numel(), config.channels, PART_BYTES)
+    parts = even_parts(len(windows), windows[0].numel(), config.channels, PART_BYTES)
+    return parts if len(parts) > 2 else [slice(None)]
 
 
 def add_gradients(
