@@ -20,7 +20,7 @@ from tsimpute.samplers.protocol import Denoise, Prediction, StepRecord
 from tsimpute.training.batches import Windows
 
 FloatArray = NDArray[np.float64]
-# Of one evaluation of the network: what a processor's core is busy with, or fills an accelerator.
+# Of one evaluation of the network: what keeps a processor's core busy, or an accelerator.
 ACTIVATION_BYTES = {"cpu": 16 * 2**20, "cuda": 4 * 2**30, "mps": 2**30}
 
 
