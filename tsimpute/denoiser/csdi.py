@@ -129,11 +129,12 @@ class CSDIDenoiser(nn.Module):
         """From the two input channels of cells (..., 2) to the trunk (..., C)."""
         h = functional.relu(self.input_projection(h))
         code = self.step_embedding(step)
-        total: Tensor | None = None
-        for block, block_side in zip(self.blocks, side, strict=True):
+        skips = []
+        for block, block_side in zip(self.blocks[:-1], side[:-1], strict=True):
             h, skip = block(h, code, block_side, given, cells)
-            total = skip if total is None else total + skip
-        assert total is not None
+            skips.append(skip)
+        last: ResidualBlock = self.blocks[-1]  # type: ignore[assignment]
+        total = sum(skips, last.skip(h, code, side[-1], given, cells))
         return total / math.sqrt(len(self.blocks))
 
     def noise(self, trunk: Tensor) -> Tensor:

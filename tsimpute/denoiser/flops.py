@@ -64,4 +64,6 @@ def _flops(config: DenoiserConfig, n_windows: int, n_cells: int, pairs: Sequence
     gates = n_cells * (2 * c * c + 2 * c * c)  # mid and output projections
     block = attention + gates + n_windows * config.step_width * c
     ends = n_cells * (2 * c + c * c + c)
-    return 2 * (config.layers * block + ends + n_windows * 2 * config.step_width**2)
+    unread = n_cells * c * c  # of the last block's output projection
+    codes = n_windows * 2 * config.step_width**2
+    return 2 * (config.layers * block - unread + ends + codes)
