@@ -98,3 +98,10 @@ def make_trainer() -> MakeTrainer:
         )
 
     return make
+
+
+@pytest.fixture
+def threads() -> Iterator[Callable[[int], None]]:
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)

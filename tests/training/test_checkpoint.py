@@ -85,7 +85,7 @@ def test_the_best_weights_so_far_are_kept(make_trainer, tmp_path, monkeypatch):
     save_checkpoint(first, tmp_path / "run.pt")
     second = make_trainer(seed=1, kept_steps=12, epochs=3)
     restore_checkpoint(second, tmp_path / "run.pt")
-    monkeypatch.setattr(second.validator, "loss", lambda network, grid: 1e9)
+    monkeypatch.setattr(second.validator, "loss", lambda network, grid, quick: 1e9)
     second.fit()
     best = first.best[1]
     assert all(torch.equal(p, best[name]) for name, p in second.network.named_parameters())
@@ -96,7 +96,7 @@ def test_patience_goes_on_where_it_was(make_trainer, tmp_path, monkeypatch):
     first, second = make_trainer(**settings), make_trainer(**settings)
     losses = iter([0.5, 0.9, 0.9, 0.9])
     for trainer in (first, second):
-        monkeypatch.setattr(trainer.validator, "loss", lambda network, grid: next(losses))
+        monkeypatch.setattr(trainer.validator, "loss", lambda network, grid, quick: next(losses))
     first.run_epoch()
     first.run_epoch()
     save_checkpoint(first, tmp_path / "run.pt")

@@ -15,13 +15,6 @@ SHAPE = DenoiserConfig(3, channels=8, heads=2, layers=1)
 
 
 @pytest.fixture
-def threads():
-    before = torch.get_num_threads()
-    yield torch.set_num_threads
-    torch.set_num_threads(before)
-
-
-@pytest.fixture
 def network():
     torch.manual_seed(0)
     network = CSDIDenoiser(SHAPE)

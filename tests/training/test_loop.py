@@ -21,7 +21,7 @@ both = pytest.mark.parametrize("rule", ["paper", "guarded"])
 def _losses(trainer, monkeypatch, losses):
     """Let validation report these losses, one an epoch."""
     stream = iter(losses)
-    monkeypatch.setattr(trainer.validator, "loss", lambda network, grid: next(stream))
+    monkeypatch.setattr(trainer.validator, "loss", lambda network, grid, quick: next(stream))
 
 
 def _weights_are(trainer, expected):

@@ -11,9 +11,12 @@ import torch
 from torch import nn
 
 from tsimpute.denoiser.anchor import Anchor
+from tsimpute.denoiser.config import DenoiserConfig
 from tsimpute.denoiser.context import NO_CONTEXT
+from tsimpute.denoiser.csdi import CSDIDenoiser
 from tsimpute.denoiser.lines import linear_between
 from tsimpute.diffusion.schedule import make_schedule
+from tsimpute.training import validation
 from tsimpute.training.batches import Windows
 from tsimpute.training.validation import Validator
 
@@ -57,6 +60,35 @@ def test_equals_a_plain_loop():
         total += float(((noise - predicted)[targets] ** 2).sum())
         cells += int(targets.sum())
     assert validator.loss(Guess(), GRID) == pytest.approx(total / cells, rel=1e-5)
+
+
+def test_a_quick_loss_sees_each_window_once():
+    """It is that of the first of each window's draws."""
+    whole = _validator(repeats=3)
+    first = torch.arange(0, len(whole.windows), 3)
+    one = _validator(repeats=1)
+    one.windows, one.targets = whole.windows.take(first.numpy()), whole.targets[first]
+    one.noise, one.place = whole.noise[first], whole.place[first]
+    assert whole.loss(Guess(), GRID, quick=True) == one.loss(Guess(), GRID)
+    assert whole.loss(Guess(), GRID, quick=True) != whole.loss(Guess(), GRID)
+
+
+def test_does_not_depend_on_the_number_of_threads(monkeypatch, threads):
+    """The network's windows are evaluated side by side, in parts of bounded memory."""
+    monkeypatch.setattr(validation, "PART_BYTES", 4 * 12 * 8 * 2 * 16 * 5)  # five windows
+    network = CSDIDenoiser(DenoiserConfig(n_features=2, channels=16, layers=2))
+    validator, losses = _validator(), []
+    assert validator._parts(network, 24) == [
+        slice(0, 4),
+        slice(4, 9),
+        slice(9, 14),
+        slice(14, 19),
+        slice(19, 24),
+    ]
+    for n in (1, 3):
+        threads(n)
+        losses.append(validator.loss(network, GRID))
+    assert losses[0] == losses[1] != 0
 
 
 def test_is_the_same_at_every_call_and_in_every_run():

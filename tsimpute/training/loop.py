@@ -186,7 +186,9 @@ class Trainer:
         judged = self._sandwich.judged() if self._sandwich else [self.network]
         with self.average.applied_to(self.network):
             levels = grid or self.search.schedule.full()
-            loss = float(np.mean([self.validator.loss(network, levels) for network in judged]))
+            quick = grid is None  # before the steps are fixed no weights are chosen by it
+            losses = [self.validator.loss(network, levels, quick) for network in judged]
+            loss = float(np.mean(losses))
         if self.validator.has_targets:  # else it is NaN
             self._check_loss(loss)
         before_s = self.seconds

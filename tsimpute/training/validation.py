@@ -10,9 +10,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from tsimpute.denoiser.anchor import Anchor
+from tsimpute.denoiser.csdi import CSDIDenoiser
+from tsimpute.denoiser.parallel import even_parts, side_by_side
 from tsimpute.diffusion.losses import noise_to_level, squared_error_per_series
 from tsimpute.diffusion.schedule import TimeGrid
 from tsimpute.training.batches import Windows, WindowSource
+from tsimpute.training.gradients import PART_BYTES
 from tsimpute.training.hiding import BY_PATTERNS
 from tsimpute.training.targets import draw_targets
 
@@ -58,7 +61,7 @@ class Validator:
         self.place = torch.rand(len(rows), generator=generator)
         self.place[:] = (torch.randperm(len(rows), generator=generator) + self.place) / len(rows)
         self.anchor = anchor.to(device)
-        self.device, self.batch_size = device, batch_size
+        self.device, self.batch_size, self.repeats = device, batch_size, repeats
 
     @property
     def has_targets(self) -> bool:
@@ -66,16 +69,19 @@ class Validator:
         return bool(self.targets.any())
 
     @torch.no_grad()
-    def loss(self, network: nn.Module, grid: TimeGrid) -> float:
-        """Mean squared error over target cells; NaN where there is no target cell."""
+    def loss(self, network: nn.Module, grid: TimeGrid, quick: bool = False) -> float:
+        """Mean squared error over target cells; NaN where there is no target cell.
+
+        A quick one sees each window at one step only.
+        """
         was_training = network.training
         network.eval()
-        total, cells = 0.0, 0
-        for first in range(0, len(self.windows), self.batch_size):
-            error, n = self._errors(network, grid, slice(first, first + self.batch_size))
-            total, cells = total + float(error.sum()), cells + int(n.sum())
+        row = torch.arange(0, len(self.windows), self.repeats if quick else 1)
+        place = (self.place[row] * len(grid)).long().clamp(max=len(grid) - 1)
+        error, n_cells = self._errors(network, grid, row, place)
         network.train(was_training)
-        return total / cells if cells else float("nan")
+        cells = int(n_cells.sum())
+        return float(error.sum()) / cells if cells else float("nan")
 
     @torch.no_grad()
     def level_errors(self, network: nn.Module, grid: TimeGrid) -> LevelSample:
@@ -88,18 +94,26 @@ class Validator:
         n = min(MEASURED_WINDOWS, len(self.windows))
         chosen = torch.randperm(len(self.windows), generator=torch.Generator().manual_seed(0))[:n]
         row, place = chosen.repeat(len(grid)), torch.arange(len(grid)).repeat_interleave(n)
-        parts = [
-            self._errors_at(network, grid, rows, places)
-            for rows, places in zip(
-                torch.split(row, self.batch_size), torch.split(place, self.batch_size), strict=True
-            )
-        ]
-        error, n_cells = (torch.cat(part).cpu().numpy() for part in zip(*parts, strict=True))
-        return LevelSample(grid.index[place.numpy()], error, n_cells)
+        error, n_cells = self._errors(network, grid, row, place)
+        return LevelSample(grid.index[place.numpy()], error.numpy(), n_cells.numpy())
 
-    def _errors(self, network: nn.Module, grid: TimeGrid, rows: slice) -> tuple[Tensor, Tensor]:
-        place = (self.place[rows] * len(grid)).long().clamp(max=len(grid) - 1)
-        return self._errors_at(network, grid, torch.arange(len(self.windows))[rows], place)
+    def _errors(
+        self, network: nn.Module, grid: TimeGrid, row: Tensor, place: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        found = side_by_side(
+            lambda rows: self._errors_at(network, grid, row[rows], place[rows]),
+            self._parts(network, len(row)),
+            self.device,
+        )
+        error, n_cells = (torch.cat(part).cpu() for part in zip(*found, strict=True))
+        return error, n_cells
+
+    def _parts(self, network: nn.Module, n: int) -> list[slice]:
+        """Rows that are evaluated at once; a narrowed network cannot do several side by side."""
+        if self.device.type == "cpu" and isinstance(network, CSDIDenoiser):
+            n_cells = self.windows.values[0].numel()
+            return even_parts(n, n_cells, network.config.channels, PART_BYTES)
+        return [slice(a, a + self.batch_size) for a in range(0, n, self.batch_size)]
 
     def _errors_at(
         self, network: nn.Module, grid: TimeGrid, rows: Tensor, place: Tensor
