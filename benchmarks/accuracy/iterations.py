@@ -3,9 +3,9 @@
     python benchmarks/accuracy/iterations.py --iterations 1000 2000 --threads 1
 
 All defaults but the length, on the first 70 % of ETT h1 (or the weather as hourly means), and
-`evaluate` on the rest: a tenth of the observed cells hidden, in blocks and as single cells, the same
-ones for all. Scores in standard deviations of each feature. Rows that the result file has are not
-made again. Needs TSIMPUTE_DATA.
+`evaluate` on the rest: a tenth of the observed cells hidden, in blocks and as single cells, the
+same ones for all. Scores in standard deviations of each feature. Rows that the result file has are
+not made again. Needs TSIMPUTE_DATA.
 """
 
 from __future__ import annotations
