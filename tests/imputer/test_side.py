@@ -105,7 +105,7 @@ def test_covariates_are_added_to_the_side_information_of_their_row() -> None:
         parts = [part[b : b + 1] for part in inputs]
         alone = Context(covariates[b : b + 1])
         torch.testing.assert_close(
-            net(*parts, context=alone)[0], predicted[b], rtol=1e-5, atol=1e-6
+            net(*parts, context=alone)[0], predicted[b], rtol=1e-5, atol=1e-5
         )
     side = net.project_side(torch.arange(5), Context(covariates))[0]
     plain = net.project_side(torch.arange(5))[0]
