@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from dataclasses import replace
 
 import numpy as np
@@ -78,17 +79,24 @@ def test_does_not_depend_on_the_number_of_threads(monkeypatch, threads):
     monkeypatch.setattr(validation, "PART_BYTES", 4 * 12 * 8 * 2 * 16 * 5)  # five windows
     network = CSDIDenoiser(DenoiserConfig(n_features=2, channels=16, layers=2))
     validator, losses = _validator(), []
-    assert validator._parts(network, 24) == [
-        slice(0, 4),
-        slice(4, 9),
-        slice(9, 14),
-        slice(14, 19),
-        slice(19, 24),
-    ]
     for n in (1, 3):
         threads(n)
         losses.append(validator.loss(network, GRID))
     assert losses[0] == losses[1] != 0
+
+
+def test_other_networks_see_one_batch_after_the_other(threads):
+    """A narrowed one swaps its weights in at every call, so that two at once would mix them up."""
+    threads(3)
+    calls = []
+
+    class Watched(Guess):
+        def forward(self, *arguments, **more):
+            calls.append(threading.get_ident())
+            return super().forward(*arguments, **more)
+
+    _validator(batch_size=5).loss(Watched(), GRID)
+    assert calls == [threading.get_ident()] * 5
 
 
 def test_is_the_same_at_every_call_and_in_every_run():

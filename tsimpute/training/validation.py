@@ -100,20 +100,19 @@ class Validator:
     def _errors(
         self, network: nn.Module, grid: TimeGrid, row: Tensor, place: Tensor
     ) -> tuple[Tensor, Tensor]:
-        found = side_by_side(
-            lambda rows: self._errors_at(network, grid, row[rows], place[rows]),
-            self._parts(network, len(row)),
-            self.device,
-        )
-        error, n_cells = (torch.cat(part).cpu() for part in zip(*found, strict=True))
-        return error, n_cells
+        def errors_of(rows: slice) -> tuple[Tensor, Tensor]:
+            return self._errors_at(network, grid, row[rows], place[rows])
 
-    def _parts(self, network: nn.Module, n: int) -> list[slice]:
-        """Rows that are evaluated at once; a narrowed network cannot do several side by side."""
+        n = len(row)
         if self.device.type == "cpu" and isinstance(network, CSDIDenoiser):
             n_cells = self.windows.values[0].numel()
-            return even_parts(n, n_cells, network.config.channels, PART_BYTES)
-        return [slice(a, a + self.batch_size) for a in range(0, n, self.batch_size)]
+            parts = even_parts(n, n_cells, network.config.channels, PART_BYTES)
+            found = side_by_side(errors_of, parts, self.device)
+        else:  # a narrowed network cannot do several at once
+            size = self.batch_size
+            found = [errors_of(slice(a, a + size)) for a in range(0, n, size)]
+        error, counts = (torch.cat(part).cpu() for part in zip(*found, strict=True))
+        return error, counts
 
     def _errors_at(
         self, network: nn.Module, grid: TimeGrid, rows: Tensor, place: Tensor
