@@ -24,8 +24,10 @@ $(STAMP): requirements.lock pyproject.toml
 
 # Each test uses one core; a file's tests stay together, because they share what is trained for them.
 TOGETHER := --numprocesses auto --maxprocesses 4 --dist loadfile
+# A test that hangs is ended and named; a new worker in its place would leave the run waiting.
+GUARDED := -o faulthandler_timeout=900 -o faulthandler_exit_on_timeout=true --max-worker-restart 0
 test: setup  ## run the tests and the examples of the guide
-	$(BIN)/python -m pytest $(TOGETHER)
+	$(BIN)/python -m pytest $(TOGETHER) $(GUARDED)
 
 test-slow: setup  ## run the tests that take longer
 	$(BIN)/python -m pytest $(TOGETHER) -m "slow and not gpu and not container"

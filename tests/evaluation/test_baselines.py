@@ -113,12 +113,23 @@ def test_kalman_smoother_follows_a_line_and_keeps_the_readings():
     values = truth + generator.normal(0, 0.2, truth.shape)
     values[30:50] = NAN
     result = baselines.kalman_smoother(values)
-    assert (result.fallback, result.not_converged) == ((), ())
+    assert result.fallback == ()  # of a line two variances are 0, where convergence is chance
     np.testing.assert_allclose(result.mean[30:50], truth[30:50], atol=0.6)
     np.testing.assert_allclose(result.sd[30:50], 0.2, rtol=0.3)  # a new reading has its noise
     seen = ~np.isnan(values)
     np.testing.assert_array_equal(result.mean[seen], values[seen])
     assert (result.sd[seen] == 0).all()
+
+
+@pytest.mark.parametrize(("maxiter", "not_converged"), [(1, (0,)), (200, ())])
+def test_kalman_smoother_says_whose_likelihood_has_not_converged(maxiter, not_converged):
+    generator = np.random.default_rng(3)
+    slope = generator.normal(0, 0.3, 200).cumsum()
+    level = (slope + generator.normal(size=200)).cumsum()
+    values = (level + generator.normal(0, 2, 200))[:, None]
+    values[60:70] = NAN
+    result = baselines.kalman_smoother(values, maxiter=maxiter)
+    assert (result.fallback, result.not_converged) == ((), not_converged)
 
 
 def test_kalman_smoother_is_less_sure_inside_a_hole():
