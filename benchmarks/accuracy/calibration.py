@@ -1,6 +1,8 @@
 """Do intervals hold the truth as often as they say, before and after calibration?
 
     python benchmarks/accuracy/calibration.py --sets healthcare-head ett weather air-quality
+    python benchmarks/accuracy/calibration.py --sets ett-head weather-head air-quality-head \
+        --repeats 20
 
 Ten per cent of the observed cells of the test data are hidden, as single cells or in blocks, other
 ones in each of `--repeats`. Rows by `calibration`: "none"; "held out", learned on data of the time
@@ -9,6 +11,8 @@ themselves, as a user can who has nothing but the table with its holes. Healthca
 CSDI weights with the heads of `samplers.py` ("healthcare") or the marginal head of `marginals.py`
 ("healthcare-head"); for the others a small model is trained within `--train-seconds`, on the
 targets that `--targets` names: "block" has stretches of time among them, as the gaps of blocks do.
+Sets whose names end in "-head" are answered by a marginal head on the same network, in one
+evaluation a window, and calibrated on four times as many windows.
 Where windows are longer than a day, the line that the small model starts from repeats it (column
 `period`, in rows), unless `--straight`.
 Widths are in standard deviations of the training data; `coverage_se` holds that cells of different
@@ -50,7 +54,9 @@ from tsimpute.sampling.answers import cell_quantiles
 from tsimpute.sampling.choices import Choice, way_for
 
 FILE = RESULTS / "calibration.csv"
+HEAD = "-head"
 SETS = ("healthcare-head", "ett", "weather", "air-quality", "healthcare")
+SETS += tuple(name + HEAD for name in ("ett", "weather", "air-quality"))
 PATTERNS = ("point", "block")
 SETTING = ["n_samples", "test_size", "seed", "windows", "train_seconds", "targets", "repeats"]
 SETTING += ["period"]
@@ -61,6 +67,7 @@ ASKED = with_grid(ENDS)
 SMALL = {"channels": 32, "layers": 2, "heads": 4, "kept_steps": 3, "validation_fraction": 0.2}
 PERIODS = {"ett": 24, "air-quality": 24}  # rows in a day, where a window is longer
 WHOLE = 10**9  # windows: all of the test data
+MORE = 4  # so many times more windows to calibrate a head on
 CHEAP = 8  # so many more stays and windows for the marginal head, which takes one evaluation
 
 
@@ -90,7 +97,7 @@ def stays(values: np.ndarray) -> Panel:
     return replace(read_panel(values), feature_names=VARIABLES)
 
 
-def air_quality(options: argparse.Namespace) -> Set:
+def air_quality(name: str, options: argparse.Namespace) -> Set:
     """Trained on eight months, tested on the four of the protocol, each a series of its own."""
     table = load_air_quality().ground
     months = dict(iter(table.groupby(table.index.to_period("M"))))
@@ -102,7 +109,7 @@ def air_quality(options: argparse.Namespace) -> Set:
         pd.concat({str(m): part for m, part in months.items() if is_test(m) == tested})
         for tested in (False, True)
     )
-    return trained("air-quality", train, test, 36, options)
+    return trained(name, train, test, 36, options)
 
 
 def in_time(name: str, table: pd.DataFrame, options: argparse.Namespace) -> Set:
@@ -116,7 +123,7 @@ def trained(
 ) -> Set:
     """A small model, from the cache or trained now; its validation rows are held out."""
     period = period_of(name, options)
-    stem = f"{name}-{options.train_seconds}-{options.targets}-seed{options.seed}"
+    stem = f"{name.removesuffix(HEAD)}-{options.train_seconds}-{options.targets}-seed{options.seed}"
     stem += f"-period{period}" if period else ""
     saved = CACHE / "calibration" / stem
     if not saved.exists():
@@ -125,22 +132,36 @@ def trained(
         settings |= {"target_strategy": options.targets, "period": period or None}
         EDDPMImputer(**SMALL, **settings).fit(train).save(saved)
     imputer = load(saved, device=options.device)
+    if name.endswith(HEAD):
+        imputer = with_head(imputer, train, saved.with_name(f"{stem}{HEAD}"), options)
     held_out = held_out_panel(imputer, read_panel(train), window, imputer.seed_)
     return Set(imputer, held_out, read_panel(test))
 
 
+def with_head(
+    imputer: EDDPMImputer, train: pd.DataFrame, saved: Path, options: argparse.Namespace
+) -> EDDPMImputer:
+    """The small model with a marginal head that answers, from the cache or trained now.
+
+    The head's training sees no held-out row either: they are those of the model's seed.
+    """
+    if not saved.exists():
+        imputer.fit_marginals(train, iterations=options.iterations).save(saved)
+    return load(saved, device=options.device).set_params(method="head")
+
+
 def period_of(name: str, options: argparse.Namespace) -> int:
     """Rows of the season that the small model knows; 0 for none."""
-    return 0 if options.straight else PERIODS.get(name, 0)
+    return 0 if options.straight else PERIODS.get(name.removesuffix(HEAD), 0)
 
 
 def make(name: str, options: argparse.Namespace) -> Set:
     """A set by its name."""
     if name.startswith("healthcare"):
-        return healthcare(options, head=name == "healthcare-head")
-    if name == "air-quality":
-        return air_quality(options)
-    return in_time(name, load_ett() if name == "ett" else load_weather(), options)
+        return healthcare(options, head=name.endswith(HEAD))
+    if name.startswith("air-quality"):
+        return air_quality(name, options)
+    return in_time(name, load_ett() if name.startswith("ett") else load_weather(), options)
 
 
 def calibration_on(some: Set, panel: Panel, windows: int, seed: int) -> Calibration:
@@ -228,7 +249,7 @@ def run(name: str, options: argparse.Namespace) -> None:
     """All rows of one set."""
     size = options.stays if name.startswith("healthcare") else options.rows
     asked = {"data": name, "n_samples": options.samples, "test_size": size, "seed": options.seed}
-    windows = options.windows * (4 if name == "healthcare-head" else 1)
+    windows = options.windows * (MORE if name.endswith(HEAD) else 1)
     asked |= {"windows": windows}
     official = name.startswith("healthcare")
     asked |= {"train_seconds": 0 if official else options.train_seconds}
