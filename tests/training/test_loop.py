@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 import torch
@@ -293,6 +295,31 @@ def test_a_time_budget_ends_a_run_within_an_epoch(make_trainer):
     assert trainer.finished
     assert len(trainer.fixed_grid) == 3
     assert trainer.seconds > 0
+
+
+def test_time_is_kept_for_a_first_validation_that_is_not_quick(make_trainer, monkeypatch):
+    """Five updates of ten seconds an epoch, validations of 4 or 16; the search ends at 77."""
+    now = 0.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    trainer = make_trainer(epochs=None, time_budget_s=110.0, batch_size=3)
+    update = trainer.step
+
+    def loss(network, grid, quick):
+        nonlocal now
+        now += 4.0 if quick else 4.0 * trainer.validator.repeats
+        return 0.5
+
+    def step(batch):
+        nonlocal now
+        now += 10.0
+        return update(batch)
+
+    monkeypatch.setattr(trainer.validator, "loss", loss)
+    monkeypatch.setattr(trainer, "step", step)
+    trainer.fit()
+    assert trainer.best is not None
+    assert trainer.n_iterations == 9
+    assert trainer.seconds == 110.0
 
 
 @both

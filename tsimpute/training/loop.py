@@ -100,7 +100,7 @@ class Trainer:
         if self.config.random_widths is not None and isinstance(self.network, CSDIDenoiser):
             self._sandwich = Sandwich(self.network, self.config.random_widths)
         self._epoch_share = 0.0  # of the present epoch
-        self._validation_s = 0.0  # what the last validation took
+        self._validation_s = 0.0  # what one takes that is not quick
         self._clock = time.monotonic()
         if self.config.kept_steps >= self.search.n_steps:
             self.fixed_grid = self.search.schedule.full()
@@ -193,7 +193,8 @@ class Trainer:
             self._check_loss(loss)
         before_s = self.seconds
         self._tick()
-        self._validation_s = self.seconds - before_s
+        at_all_steps = self.validator.repeats if quick else 1
+        self._validation_s = at_all_steps * (self.seconds - before_s)
         if grid is not None:
             self._keep_if_best(loss)
         learner = self.search.learner
