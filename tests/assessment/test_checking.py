@@ -207,6 +207,18 @@ def test_each_way_to_make_quantiles_keeps_its_own_calibration(own, tmp_path):
     assert not np.array_equal(own.predict_quantiles(df).values, head)
 
 
+@pytest.mark.parametrize(("method", "max_windows"), [("samples", 256), ("head", 1024)])
+def test_a_head_is_calibrated_on_more_windows(own, method, max_windows):
+    df = _table(1200)
+    own.fit_marginals(df, iterations=1).set_params(method=method, n_samples=2)
+    cells = []
+    for asked in ({}, {"max_windows": max_windows}, {"max_windows": 512}):
+        members = own.fit_calibration(df, **asked).model_.calibrations.members
+        cells += [int(one.n_cells.sum()) for one in members if one.way["method"] == method]
+    assert cells[0] == cells[1]
+    assert (cells[0] > cells[2]) == (method == "head")
+
+
 def test_pruning_calibrates_again_where_fitting_did(own):
     own.prune(_table(), kept_steps=2)
     assert len(own.model_.grid) == 2 and len(own.model_.calibrations) == 1

@@ -19,13 +19,14 @@ from tsimpute.model import FittedModel
 from tsimpute.panel.core import Panel
 from tsimpute.panel.windows import runs
 from tsimpute.sampling.answers import cell_quantiles
-from tsimpute.sampling.choices import Choice, Fitted, way_for
+from tsimpute.sampling.choices import Choice, Fitted, uses_head, way_for
 from tsimpute.training.setup import held_out_rows
 
 FloatArray = NDArray[np.float64]
 
 MOST_ROUNDS = 8  # in each of which other cells are hidden
 MAX_WINDOWS = 256
+MAX_WINDOWS_OF_HEAD = 1024
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,11 @@ class Hiding:
         pattern = pattern_for(imputer.mode, self.pattern, "mixed")
         plan = ExamPlan(self.seed, imputer.overlap, *size, pattern, stream, imputer.mode)
         return without_refused(imputer, make_exam(imputer.model_, panel, plan))
+
+
+def windows_for(imputer: Fitted) -> int:
+    """How many windows to calibrate on where nobody says: more where each is cheap."""
+    return MAX_WINDOWS_OF_HEAD if uses_head(imputer, Choice()) else MAX_WINDOWS
 
 
 def with_calibration(

@@ -167,10 +167,11 @@ class FittedImputer(BaseEstimator):  # type: ignore[misc]
             )
 
     def _calibrate_own(self, held_out: Panel | None, deadline: Deadline = NEVER) -> Self:
-        from tsimpute.assessment.calibration import Hiding, with_calibration
+        from tsimpute.assessment.calibration import Hiding, windows_for, with_calibration
 
         if held_out is not None:
-            self.model_ = with_calibration(self, held_out, Hiding(self.seed_), deadline)
+            hiding = Hiding(self.seed_, max_windows=windows_for(self))
+            self.model_ = with_calibration(self, held_out, hiding, deadline)
         return self
 
     def _adopt_trained(self, model: FittedModel, seed: int, trainer: Trainer) -> Self:

@@ -24,7 +24,7 @@ class ChecksItself(FittedImputer):
         *,
         pattern: str | None = None,
         hidden_fraction: float = 0.1,
-        max_windows: int = 256,
+        max_windows: int | None = None,
         random_state: Any = None,
     ) -> Self:
         """Learn how much wider or narrower intervals must be, on cells that are hidden for it.
@@ -48,9 +48,10 @@ class ChecksItself(FittedImputer):
             ``mode="forecast"``.
         hidden_fraction : float, default=0.1
             Share of the observed cells that is hidden at once.
-        max_windows : int, default=256
-            About how many windows are sampled at most; if X has fewer, other cells are hidden
-            again, up to eight times.
+        max_windows : int, optional
+            About how many windows are filled at most; if X has fewer, other cells are hidden
+            again, up to eight times. None: 256, and 1,024 where the marginal head fills them, for
+            which one evaluation a window is enough.
         random_state : int, RandomState or None, optional
             None: the seed of the fit, the same cells each time.
 
@@ -65,9 +66,10 @@ class ChecksItself(FittedImputer):
             Before `fit`; if the data do not fit the model, no cell can be hidden, or all are
             refused.
         """
-        from tsimpute.assessment.calibration import with_calibration
+        from tsimpute.assessment.calibration import windows_for, with_calibration
 
         panel = self._read(X)
+        max_windows = windows_for(self) if max_windows is None else max_windows
         hiding = self._hiding(random_state, pattern, hidden_fraction, max_windows)
         self.model_ = with_calibration(self, panel, hiding)
         return self
