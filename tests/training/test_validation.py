@@ -151,6 +151,13 @@ def test_without_target_cells_there_is_no_loss():
     assert math.isnan(Validator(windows, "random", ANCHOR, CPU, 0).loss(Guess(), GRID))
 
 
+def test_a_quick_loss_without_a_target_cell_is_a_whole_one():
+    validator = _validator()
+    validator.targets[:: validator.repeats] = False
+    whole = validator.loss(Guess(), GRID)
+    assert math.isfinite(whole) and validator.loss(Guess(), GRID, quick=True) == whole
+
+
 def test_every_level_is_measured_on_the_same_windows(make_trainer):
     trainer = make_trainer()
     grid = trainer.search.schedule.full()
