@@ -59,7 +59,7 @@ SETS = ("healthcare-head", "ett", "weather", "air-quality", "healthcare")
 SETS += tuple(name + HEAD for name in ("ett", "weather", "air-quality"))
 PATTERNS = ("point", "block")
 SETTING = ["n_samples", "test_size", "seed", "windows", "train_seconds", "targets", "repeats"]
-SETTING += ["period"]
+SETTING += ["period", "head_iterations"]
 KEY = ["data", "pattern", "calibration", "by", "group", "level", *SETTING]
 LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 ENDS = [round((1 + sign * level) / 2, 12) for level in LEVELS for sign in (-1, 1)]
@@ -133,7 +133,8 @@ def trained(
         EDDPMImputer(**SMALL, **settings).fit(train).save(saved)
     imputer = load(saved, device=options.device)
     if name.endswith(HEAD):
-        imputer = with_head(imputer, train, saved.with_name(f"{stem}{HEAD}"), options)
+        with_its_head = saved.with_name(f"{stem}{HEAD}{options.iterations}")
+        imputer = with_head(imputer, train, with_its_head, options)
     held_out = held_out_panel(imputer, read_panel(train), window, imputer.seed_)
     return Set(imputer, held_out, read_panel(test))
 
@@ -255,6 +256,7 @@ def run(name: str, options: argparse.Namespace) -> None:
     asked |= {"train_seconds": 0 if official else options.train_seconds}
     asked |= {"targets": "random" if official else options.targets, "repeats": options.repeats}
     asked |= {"period": period_of(name, options)}
+    asked |= {"head_iterations": options.iterations if name.endswith(HEAD) else 0}
     wanted = [p for p in options.patterns if not has_row(FILE, asked | {"pattern": p})]
     if not wanted:
         return
