@@ -300,21 +300,22 @@ def tell(name: str, pattern: str, table: pd.DataFrame) -> None:
 
 
 def draw(path: Path) -> None:
-    """Reliability by set and pattern, before and after the calibration on held-out data.
+    """Reliability of the heads by set and pattern, before and after calibration on the same rows.
 
     Of each the rows that were made last.
     """
     table = read_rows(FILE)
-    table = table[table["calibration"].isin(["none", "held out"])]
-    table = table.assign(calibrated=table["calibration"] == "held out")
-    names = list(dict.fromkeys(table["data"]))
+    table = table[table["calibration"].isin(["none", "to fill"]) & table["data"].str.endswith(HEAD)]
+    table = table.assign(calibrated=table["calibration"] == "to fill")
+    names = sorted(set(table["data"]))
     figure = Figure(figsize=(3.3 * len(names), 6.6), layout="constrained")
     axes = figure.subplots(len(PATTERNS), len(names), squeeze=False)
     for (row, pattern), (column, name) in product(enumerate(PATTERNS), enumerate(names)):
         part = table[(table["data"] == name) & (table["pattern"] == pattern)]
         if len(part):
-            part = part[(part[SETTING] == part[SETTING].iloc[-1]).all(axis=1) & (part["n"] >= 100)]
-            plot_reliability(part, ax=axes[row, column]).set_title(f"{name}, {pattern}")
+            part = part[(part[SETTING] == part[SETTING].iloc[-1]).all(axis=1) & (part["n"] >= 200)]
+            title = f"{name.removesuffix(HEAD)}, {pattern}"
+            plot_reliability(part, ax=axes[row, column]).set_title(title)
     figure.savefig(path, dpi=110)
 
 
