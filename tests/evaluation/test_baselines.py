@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tsimpute import load_co2
 from tsimpute.errors import InputError
 from tsimpute.evaluation import baselines
 
@@ -138,6 +139,15 @@ def test_kalman_smoother_is_less_sure_inside_a_hole():
     sd = baselines.kalman_smoother(values).sd[:, 0]
     # the bridge of 21 steps: sqrt(10 * 11 / 21) in the middle, sqrt(20 / 21) at the rim
     assert sd[60] / sd[50] == pytest.approx(2.345, rel=0.3)
+
+
+def test_kalman_smoother_is_as_sure_of_the_first_rows_as_they_allow():
+    """Weeks of CO2: a smooth season, of which the variance is all but 0."""
+    values = load_co2().to_numpy().copy()
+    values[:8] = values[1000:1008] = NAN
+    sd = baselines.kalman_smoother(values, seasonal_period=52).sd[:, 0]
+    assert sd[1000:1008].max() < sd[:8].max() < 4 * sd[1000:1008].max()
+    assert (np.diff(sd[:8]) < 0).all()
 
 
 @pytest.mark.parametrize("period", [12, 30])

@@ -18,6 +18,9 @@ from tsimpute.errors import InputError, MissingExtraError
 from tsimpute.evaluation.cells import FloatArray
 
 _MIN_READINGS = 10
+# Of the first state, of readings with variance 1. The usual 1e6 leaves the smoothed variances of the
+# first rows to rounding, where a fitted variance is near 0.
+_FIRST_VARIANCE = 100.0
 _LONGEST_DUMMY_PERIOD = 24  # longer seasons would need a state of `period - 1` numbers
 
 
@@ -237,7 +240,9 @@ def _model(readings: FloatArray, components: dict[str, Any]) -> Any:
             "kalman_smoother needs statsmodels, which is not installed; "
             "run: pip install 'tsimpute[baselines]'"
         ) from error
-    return UnobservedComponents(readings, "local linear trend", **components)
+    model = UnobservedComponents(readings, "local linear trend", **components)
+    model.ssm.initialize_approximate_diffuse(_FIRST_VARIANCE)
+    return model
 
 
 def _smoothed_readings(model: Any, parameters: ArrayLike) -> tuple[FloatArray, FloatArray]:
