@@ -17,6 +17,7 @@ def settings() -> pd.DataFrame:
     """One row a setting: what it is called, its evaluations, its CRPS; same stays and samples."""
     walks = read_rows(RESULTS / "samplers.csv")
     walks = walks[walks["sampler"] != "naive"]  # so far above the others that they would be a line
+    walks = walks[walks["placement"].isin(["by hand", "learned"])]  # the table has the others
     walks["setting"] = walks["sampler"] + ", " + walks["variance"]
     walks.loc[walks["antithetic"], "setting"] += ", pairs"
     marginals = read_rows(RESULTS / "marginals.csv")

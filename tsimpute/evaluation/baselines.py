@@ -18,8 +18,8 @@ from tsimpute.errors import InputError, MissingExtraError
 from tsimpute.evaluation.cells import FloatArray
 
 _MIN_READINGS = 10
-# Of the first state, of readings with variance 1. The usual 1e6 leaves the smoothed variances of the
-# first rows to rounding, where a fitted variance is near 0.
+# Of the first state, for readings of variance 1. The usual 1e6 leaves the smoothed variances of
+# the first rows to rounding, where a fitted variance is near 0.
 _FIRST_VARIANCE = 100.0
 _LONGEST_DUMMY_PERIOD = 24  # longer seasons would need a state of `period - 1` numbers
 
