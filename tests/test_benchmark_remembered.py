@@ -45,7 +45,8 @@ def remember(network):
 
 def asked(step, x=None):
     x = torch.ones(SHAPE) if x is None else x
-    return x, torch.zeros(SHAPE), torch.zeros(SHAPE, dtype=torch.bool), torch.full((2,), step)
+    nothing, is_real = torch.zeros(SHAPE), torch.ones(SHAPE[:2], dtype=torch.bool)
+    return x, nothing, nothing.bool(), torch.full((2,), step), is_real
 
 
 @torch.no_grad()
@@ -56,13 +57,10 @@ def test_the_same_question_is_evaluated_once(network, remember):
         assert torch.equal(network(*asked(step)), answer)
     assert network.evaluated == [[1.0, 1.0], [2.0, 2.0]]
     assert trunk.saved_s > 0
-    trunk.forget()
-    network(*asked(1.0))
-    assert len(network.evaluated) == 3
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("part", [0, 1, 2, 3])
+@pytest.mark.parametrize("part", [0, 1, 2, 3, 4])
 def test_another_question_is_not_mistaken_for_it(network, remember, part):
     remember(2**20)
     other = list(asked(1.0))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -33,21 +33,22 @@ class Remembered:
         self._bytes = 0
         self._known: OrderedDict[bytes, tuple[Tensor, float]] = OrderedDict()
 
-    def __call__(
-        self, x: Tensor, condition: Tensor, given_mask: Tensor, step: Tensor, *rest: Any
-    ) -> Tensor:
-        """The network's answer; anew where a derivative is asked for too."""
-        asked = (x, condition, given_mask, step)
+    def __call__(self, x: Tensor, *others: Any) -> Tensor:
+        """The network's answer; anew where a derivative is asked for too.
+
+        Side information is not compared: it must be the same for all windows.
+        """
+        asked = (x, *others)
         if torch.is_grad_enabled() or _has_tangent(x):
-            return self.trunk(*asked, *rest)
-        key = _digest(asked)
+            return self.trunk(*asked)
+        key = _digest([part for part in asked if isinstance(part, Tensor)])
         if key in self._known:
             self._known.move_to_end(key)
             answer, seconds = self._known[key]
             self.saved_s += seconds
             return answer
         begun = time.perf_counter()
-        answer = self.trunk(*asked, *rest)
+        answer = self.trunk(*asked)
         self._known[key] = answer, time.perf_counter() - begun
         self._bytes += answer.nbytes
         while self._bytes > self.most_bytes:
@@ -55,17 +56,12 @@ class Remembered:
             self._bytes -= oldest.nbytes
         return answer
 
-    def forget(self) -> None:
-        """Drop all answers."""
-        self._known.clear()
-        self._bytes = 0
-
 
 def _has_tangent(x: Tensor) -> bool:
     return forward_ad.unpack_dual(x).tangent is not None  # type: ignore[no-untyped-call]
 
 
-def _digest(tensors: tuple[Tensor, ...]) -> bytes:
+def _digest(tensors: Sequence[Tensor]) -> bytes:
     digest = hashlib.blake2b(digest_size=16)
     for tensor in tensors:
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
