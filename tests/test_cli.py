@@ -356,6 +356,7 @@ def test_inspect_shows_the_width_of_each_step(tmp_path: Path, run: Run) -> None:
         ("steps", ["model"]),
         ("widths", ["model"]),
         ("loss", ["model"]),
+        ("keep-prob", ["model"]),
     ],
 )
 @pytest.mark.parametrize("ending", [".png", ".svg"])

@@ -59,6 +59,8 @@ def test_round_trip_needs_nothing_retyped(imputer: EDDPMImputer, saved: Path) ->
     assert again.get_params() == imputer.get_params()
     pd.testing.assert_frame_equal(again.step_schedule_, imputer.step_schedule_)
     pd.testing.assert_frame_equal(again.history_, imputer.history_)
+    assert len(imputer.keep_prob_history_) == len(imputer.history_)
+    np.testing.assert_array_equal(again.keep_prob_history_, imputer.keep_prob_history_)
     assert again.feature_names_in_.tolist() == ["x", "y"]
     again.prune(table(), kept_steps=1)
     assert again.step_schedule_["kept"].sum() == 1

@@ -150,7 +150,7 @@ def _files(imputer: EDDPMImputer) -> dict[str, bytes]:
     return {
         "config.json": json_bytes(_config(imputer)),
         "scaler.json": json_bytes(model.scaler.to_dict()),
-        "step_schedule.json": json_bytes(_schedule(model)),
+        "step_schedule.json": json_bytes(_schedule(imputer)),
         "weights.safetensors": tensor_bytes(model.network.state_dict()),
         "heads.safetensors": tensor_bytes(_heads(model).state_dict()),
         "parts.json": json_bytes(_parts(model)),
@@ -225,11 +225,13 @@ def _read_anchor(stored: dict[str, Any]) -> Anchor:
     return Anchor(stored["kind"], scale, spread, season)
 
 
-def _schedule(model: FittedModel) -> dict[str, Any]:
+def _schedule(imputer: EDDPMImputer) -> dict[str, Any]:
+    model = imputer.model_
     return {
         "beta": model.schedule.beta.tolist(),
         "conditioning": model.schedule.conditioning,
         "keep_prob": model.keep_prob.tolist(),
+        "keep_prob_history": imputer.keep_prob_history_.tolist(),
         "kept_index": model.grid.index.tolist(),
         "kept_alpha_bar": model.grid.alpha_bar.tolist(),
         "kept_network_step": model.grid.network_step.tolist(),
@@ -272,7 +274,10 @@ def _read(path: Path, device: str) -> EDDPMImputer:
     model = _with_parts(_with_heads(model, path, config, stored), path)
     plain = {"variance": "fixed", "antithetic": False, "period": None}  # what older formats knew
     imputer = EDDPMImputer(**(plain | config["parameters"] | {"device": device}))
-    return imputer._adopt(model, config["seed"], pd.read_csv(path / "history.csv"))
+    history = pd.read_csv(path / "history.csv")
+    keep_prob = stored.get("keep_prob_history")  # older models lack it
+    keep_prob = None if keep_prob is None else np.array(keep_prob).reshape(-1, model.keep_prob.size)
+    return imputer._adopt(model, config["seed"], history, keep_prob)
 
 
 def _with_heads(

@@ -71,9 +71,6 @@ def trained(row: dict[str, Any], options: argparse.Namespace) -> EDDPMImputer:
     if len(imputer.history_) < row["epochs"]:  # stopped before its end
         sys.exit(STOPPED)
     imputer.save(saved)
-    np.savez_compressed(
-        saved.with_name(saved.name + ".keep_prob.npz"), keep_prob=imputer.keep_prob_history_
-    )
     return imputer
 
 

@@ -169,6 +169,18 @@ def draw_loss(model: Model, out: Picture) -> None:
     _save(plot_loss_curves(load_model(model, "cpu", quiet=True).history_), out)
 
 
+@plots.command("keep-prob")
+def draw_keep_prob(model: Model, out: Picture) -> None:
+    """How the probability of keeping each diffusion step changed over training."""
+    from tsimpute.plotting import plot_keep_prob_history
+
+    _check_picture(out)
+    imputer = load_model(model, "cpu", quiet=True)
+    history, epochs = imputer.keep_prob_history_, imputer.history_["epoch"]
+    untold = len(epochs) != len(history)  # as with published weights, which no epoch is known of
+    _save(plot_keep_prob_history(history, None if untold else epochs), out)
+
+
 def _check_picture(out: Path) -> None:
     if out.suffix.lower() not in FORMATS:
         raise typer.BadParameter(
