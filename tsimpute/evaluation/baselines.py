@@ -153,7 +153,8 @@ def kalman_smoother(
     A structural model with maximum-likelihood variances (Harvey 1989; Durbin and Koopman 2012),
     by ``statsmodels.tsa.statespace.structural.UnobservedComponents``.  A feature with fewer than
     10 readings, with constant readings, or whose fit fails, falls back to linear interpolation and
-    is listed in ``fallback``.
+    is listed in ``fallback``.  L-BFGS searches, and where it does not converge Nelder and Mead's
+    simplex goes on.
 
     Parameters
     ----------
@@ -165,7 +166,7 @@ def kalman_smoother(
     harmonics : int, default 2
         Sines in a long season.
     maxiter : int, default 200
-        Largest number of optimiser iterations for a feature.
+        Largest number of iterations of each of the two optimisers for a feature.
     empty : tuple of two array_like, each shape () or (K,), optional
         Mean and standard deviation to put into features without any reading.
 
@@ -224,6 +225,9 @@ def _fit(
         model = _model((readings - centre) / spread, components)
         try:
             result = model.fit(disp=False, maxiter=maxiter)
+            if not result.mle_retvals["converged"]:  # a line search can fail at the very optimum
+                go_on = {"start_params": result.params, "method": "nm"}
+                result = model.fit(disp=False, maxiter=maxiter, **go_on)
             mean, sd = _smoothed_readings(model, result.params)
         except np.linalg.LinAlgError:
             return None

@@ -50,7 +50,11 @@ def analytic(noise_power: Mapping[int, float]) -> ReverseVariance:
 
 
 def squared_noise(grid: TimeGrid, position: int, prediction: Prediction) -> Tensor:
-    """SN (Bao et al. 2022b): the head is E[eps^2 | x]; Var0 = (1 - A)/A (head - eps_hat^2)."""
+    """SN (Bao et al. 2022b): the head is E[eps^2 | x]; Var0 = (1 - A)/A (head - eps_hat^2).
+
+    Where A is small, both are near 1 and an error of either is multiplied by 1/A: poor at a start
+    of little signal, where NPR is not.
+    """
     head = _head(prediction)
     unexplained = (head - prediction.noise.square()).clamp(0, 1)
     return unexplained * _noise_ratio(grid, position)
