@@ -272,7 +272,8 @@ def _read(path: Path, device: str) -> EDDPMImputer:
         window_steps=config["window_steps"],
     )
     model = _with_parts(_with_heads(model, path, config, stored), path)
-    plain = {"variance": "fixed", "antithetic": False, "period": None}  # what older formats knew
+    # What older formats knew.
+    plain = {"variance": "fixed", "antithetic": False, "period": None, "warmup": 0.0}
     imputer = EDDPMImputer(**(plain | config["parameters"] | {"device": device}))
     history = pd.read_csv(path / "history.csv")
     keep_prob = stored.get("keep_prob_history")  # older models lack it

@@ -31,7 +31,7 @@ _RANGES: dict[str, tuple[Callable[[float], bool], str]] = {
     "overlap": (lambda v: 0 <= v < 1, "a share in [0, 1)"),
     "validation_fraction": (lambda v: 0 <= v <= 0.5, "a share in [0, 0.5]"),
     "ema_decay": (lambda v: 0 <= v < 1, "a number in [0, 1)"),
-    "learning_rate": (lambda v: v > 0, "a positive number"),
+    "warmup": (lambda v: 0 <= v < 1, "a share in [0, 1)"),
 }
 
 
@@ -75,9 +75,10 @@ def _mistakes_of_kind(imputer: Any) -> list[str]:
         for name, what in (("exogenous", "columns"), ("calendar", f"names out of {[*CALENDAR]}"))
         if not isinstance(getattr(imputer, name), list | tuple | None)
     ]
-    budget = imputer.time_budget_s
-    if budget is not None and not (is_number(budget) and budget > 0):
-        mistakes.append(f"time_budget_s={budget!r}; expected None or a positive number of seconds")
+    for name, what in (("time_budget_s", "number of seconds"), ("learning_rate", "number")):
+        value = getattr(imputer, name)
+        if value is not None and not (is_number(value) and value > 0):
+            mistakes.append(f"{name}={value!r}; expected None or a positive {what}")
     if imputer.time not in ("steps", "clock"):
         mistakes.append(f"time={imputer.time!r}; expected 'steps' or 'clock'")
     if imputer.period not in (None, "auto") and not is_count(imputer.period):

@@ -59,6 +59,8 @@ def trained(row: dict[str, Any], options: argparse.Namespace) -> EDDPMImputer:
         anchor=row["anchor"],
         mask_rule=row["mask_rule"],
         attention_dropout=row["attention_dropout"],
+        learning_rate=1e-3,  # of CSDI, as is the want of a warm-up
+        warmup=0.0,
         target_strategy="mix",
         validation_fraction=0.0,
         overlap=0.0,

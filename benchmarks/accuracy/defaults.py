@@ -24,7 +24,7 @@ from tsimpute import EDDPMImputer, load
 from tsimpute.training import setup
 
 FILE = RESULTS / "defaults.csv"
-TRAINING_KEY = ["data", "iterations", "batch_size", "learning_rate", "kept_steps", "seed"]
+TRAINING_KEY = ["data", "iterations", "batch_size", "learning_rate", "warmup", "kept_steps", "seed"]
 KEY = [*TRAINING_KEY, "pattern", "method", "windows", "n_samples"]
 TRAIN_SHARE = 0.7
 
@@ -34,7 +34,7 @@ def trained(known: dict[str, Any], table: pd.DataFrame) -> EDDPMImputer:
     saved = CACHE / "defaults" / "-".join(str(known[k]) for k in TRAINING_KEY)
     if not saved.exists():
         setup.DEFAULT_ITERATIONS = known["iterations"]
-        names = ("batch_size", "learning_rate", "kept_steps")
+        names = ("batch_size", "learning_rate", "warmup", "kept_steps")
         settings = {name: known[name] for name in names}
         EDDPMImputer(**settings, random_state=known["seed"]).fit(table).save(saved)
     return load(saved)
@@ -70,7 +70,8 @@ def main() -> None:
     parser.add_argument("--data", nargs="+", choices=("ett", "weather"), default=["ett"])
     parser.add_argument("--iterations", type=int, nargs="+", default=[1000, 2000])
     parser.add_argument("--batch-size", type=int, default=16)
-    parser.add_argument("--learning-rate", type=float, default=1e-3)
+    parser.add_argument("--learning-rate", type=float, default=3e-3)
+    parser.add_argument("--warmup", type=float, default=0.03)
     parser.add_argument("--kept", type=int, nargs="+", default=[5, 10])
     parser.add_argument("--samples", type=int, nargs="+", default=[20, 50])
     parser.add_argument("--windows", type=int, default=64, help="that evaluate sees")
@@ -83,7 +84,8 @@ def main() -> None:
     for name, iterations, kept in product(options.data, options.iterations, options.kept):
         table = table_of(name)
         end = int(TRAIN_SHARE * len(table))
-        named = (name, iterations, options.batch_size, options.learning_rate, kept, options.seed)
+        how = (options.batch_size, options.learning_rate, options.warmup)
+        named = (name, iterations, *how, kept, options.seed)
         known = dict(zip(TRAINING_KEY, named, strict=True))
         for n_samples in options.samples:
             row = known | {"windows": options.windows, "n_samples": n_samples}

@@ -244,6 +244,16 @@ def test_learning_beats_not_learning() -> None:
 # ---- what was learned ------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(("given", "of_fit", "of_prune"), [(None, 3e-3, 1e-4), (2e-3, 2e-3, 2e-4)])
+def test_the_learning_rate_suits_what_is_known_already(
+    given: float | None, of_fit: float, of_prune: float
+) -> None:
+    imputer = EDDPMImputer(**TINY | {"learning_rate": given, "epochs": 6}).fit(wave())
+    assert imputer.history_["learning_rate"].max() == pytest.approx(of_fit)
+    imputer.prune(wave(), kept_steps=2, epochs=2)
+    assert imputer.history_["learning_rate"].max() == pytest.approx(of_prune)
+
+
 def test_step_schedule_history_and_prune() -> None:
     imputer = EDDPMImputer(**TINY).fit(wave())
     schedule = imputer.step_schedule_

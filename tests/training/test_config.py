@@ -21,6 +21,7 @@ from tsimpute.training.history import EpochRecord, history_frame
         ({"time_budget_s": 0.0}, "time_budget_s=0.0 .* positive number of seconds"),
         ({"batch_size": 0}, "batch_size=0"),
         ({"learning_rate": 0.0}, "learning_rate=0.0 .* positive"),
+        ({"warmup": 1.0}, r"warmup=1.0 .* in \[0, 1\)"),
         ({"ema_decay": 1.0}, "ema_decay=1.0"),
         ({"ema_decay": -0.1}, "ema_decay=-0.1"),
         ({"mask_rule": "greedy"}, "mask_rule='greedy' .* one of"),
@@ -43,6 +44,13 @@ def test_a_time_budget_alone_is_enough():
 )
 def test_the_learning_rate_falls_twice_by_ten(progress, share):
     assert learning_rate_at(progress, 1e-3) == pytest.approx(1e-3 * share)
+
+
+@pytest.mark.parametrize(
+    ("progress", "share"), [(0.0, 0.05), (0.001, 0.05), (0.02, 0.4), (0.05, 1.0), (0.8, 0.1)]
+)
+def test_the_learning_rate_rises_in_a_warmup(progress, share):
+    assert learning_rate_at(progress, 1e-3, warmup=0.05) == pytest.approx(1e-3 * share)
 
 
 # --------------------------------------------------------------------------------- moving average

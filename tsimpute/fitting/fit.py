@@ -44,6 +44,8 @@ MUCH_SIGNAL = 0.5
 
 # Of the learning rate of a fit: a trained network is not to be shaken up again.
 FINE_TUNING_RATE = 0.1
+SCRATCH_RATE = 3e-3  # where no learning rate is given; of a network that knows nothing yet
+TRAINED_RATE = 1e-3  # of one that was trained before, and of pre-training
 RANDOM_WIDTHS = 2  # in each iteration, besides the narrowest and the whole one
 
 
@@ -72,7 +74,8 @@ class Settings(Protocol):
     dropout: float
     attention_dropout: float
     batch_size: int
-    learning_rate: float
+    learning_rate: float | None
+    warmup: float
     ema_decay: float
     validation_fraction: float
     patience: int | None
@@ -116,6 +119,8 @@ def train_from_scratch(
         if trunk is not None:
             trunk.start(network, panel.feature_names)
         config = training_config(imputer, series, plan)
+        if trunk is None:
+            config = _from_scratch(imputer, config)
         trainer = start_run(
             network,
             noise_schedule(imputer),
@@ -237,7 +242,7 @@ def training_config(
         epochs=epochs,
         time_budget_s=training_seconds(imputer),
         batch_size=imputer.batch_size,
-        learning_rate=imputer.learning_rate,
+        learning_rate=trained_rate(imputer),
         target_strategy=training_strategy(imputer),
         mask_rule=imputer.mask_rule,
         ema_decay=imputer.ema_decay,
@@ -254,6 +259,17 @@ _PHASES: dict[str, dict[str, float]] = {
     "paper": {"search_start": 0.1, "search_end": 1.0},
     "guarded": {"search_start": 0.2, "search_end": 0.6},
 }
+
+
+def trained_rate(imputer: Settings) -> float:
+    """Learning rate for a network that was trained before, and for pre-training."""
+    return TRAINED_RATE if imputer.learning_rate is None else imputer.learning_rate
+
+
+def _from_scratch(imputer: Settings, config: TrainingConfig) -> TrainingConfig:
+    own = imputer.learning_rate is not None
+    rate = config.learning_rate if own else SCRATCH_RATE
+    return replace(config, learning_rate=rate, warmup=imputer.warmup)
 
 
 def _fine_tuning(config: TrainingConfig, kept_steps: int, epochs: int, rule: str) -> TrainingConfig:

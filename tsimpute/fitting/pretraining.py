@@ -20,6 +20,7 @@ from tsimpute.fitting.fit import (
     data_plan,
     network_shape,
     noise_schedule,
+    trained_rate,
     training_strategy,
 )
 from tsimpute.fitting.running import own_random_numbers, run_to_end, say
@@ -42,6 +43,7 @@ from tsimpute.training.pretraining import (
 from tsimpute.training.pretraining_checkpoint import restore_pretraining, save_pretraining
 from tsimpute.training.setup import all_rows, default_epochs
 
+DEFAULT_ITERATIONS = 2_000  # when neither epochs nor a time budget is given
 OTHER_CLOCK = 0.1  # of the usual step: from here on a fit by another clock is warned of
 
 
@@ -127,13 +129,13 @@ def _config(imputer: Settings, how: Pretraining, sources: Sequence[WindowSource]
     epochs = how.epochs
     if epochs is None and how.time_budget_s is None:
         n_windows = sum(len(source.places(None)) for source in sources)
-        epochs = default_epochs(n_windows, imputer.batch_size)
+        epochs = default_epochs(n_windows, imputer.batch_size, DEFAULT_ITERATIONS)
     return TrainingConfig(
         kept_steps=imputer.diffusion_steps,
         epochs=epochs,
         time_budget_s=how.time_budget_s,
         batch_size=imputer.batch_size,
-        learning_rate=imputer.learning_rate,
+        learning_rate=trained_rate(imputer),
         weight_decay=WEIGHT_DECAY,
         target_strategy=training_strategy(imputer),
         ema_decay=imputer.ema_decay,

@@ -57,7 +57,8 @@ class FittedImputer(BaseEstimator):  # type: ignore[misc]
     dropout: float
     attention_dropout: float
     batch_size: int
-    learning_rate: float
+    learning_rate: float | None
+    warmup: float
     ema_decay: float
     validation_fraction: float
     patience: int | None

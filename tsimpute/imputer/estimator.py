@@ -58,10 +58,12 @@ class EDDPMImputer(
         Rows that the network sees at once.
     kept_steps : int, default=10
         Diffusion steps that remain. Equal to `diffusion_steps`: nothing is pruned (CSDI).
-    n_samples : int, default=50
-        Samples behind the median of `transform` and the default of the other methods.
+    n_samples : int, default=20
+        Samples behind the median of `transform` and the default of the other methods. They are
+        enough for medians and 90 % bands where quantiles are those of a mixture, which is with
+        every `variance` but "fixed"; that one, and tails, want 50 or more.
     epochs : int, default=None
-        Passes over the training windows. None: about 2,000 iterations, or as long as
+        Passes over the training windows. None: about 1,300 iterations, or as long as
         `time_budget_s` lasts.
     time_budget_s : float, default=None
         Seconds that `fit` may take. For what comes after training it keeps a tenth of them, but at
@@ -113,8 +115,12 @@ class EDDPMImputer(
         Of the attention weights. CSDI has 0.1; without it training is faster by half.
     batch_size : int, default=16
         Windows of one training iteration.
-    learning_rate : float, default=1e-3
-        Of Adam; a tenth of it from 75 % of the run on and a hundredth from 90 %.
+    learning_rate : float, default=None
+        Of Adam; a tenth of it from 75 % of the run on and a hundredth from 90 %. None: 3e-3 from
+        scratch; 1e-3, as in CSDI, for what was trained or pre-trained before, and for `pretrain`;
+        `prune` takes a tenth.
+    warmup : float, default=0.03
+        Share of a training from scratch in which the learning rate rises. CSDI has none: 0.
     ema_decay : float, default=0.999
         Of the averaged weights that are kept.
     validation_fraction : float, default=0.1
@@ -228,7 +234,7 @@ class EDDPMImputer(
         self,
         window_steps: int = 36,
         kept_steps: int = 10,
-        n_samples: int = 50,
+        n_samples: int = 20,
         *,
         epochs: int | None = None,
         time_budget_s: float | None = None,
@@ -250,7 +256,8 @@ class EDDPMImputer(
         dropout: float = 0.1,
         attention_dropout: float = 0.0,
         batch_size: int = 16,
-        learning_rate: float = 1e-3,
+        learning_rate: float | None = None,
+        warmup: float = 0.03,
         ema_decay: float = 0.999,
         validation_fraction: float = 0.1,
         patience: int | None = None,
@@ -299,6 +306,7 @@ class EDDPMImputer(
         self.attention_dropout = attention_dropout
         self.batch_size = batch_size
         self.learning_rate = learning_rate
+        self.warmup = warmup
         self.ema_decay = ema_decay
         self.validation_fraction = validation_fraction
         self.patience = patience

@@ -8,6 +8,7 @@ from tsimpute.errors import InputError
 from tsimpute.training.targets import STRATEGIES
 
 MASK_RULES = ("guarded", "paper")
+FIRST_RATE = 0.05  # of a warm-up, in shares of the learning rate
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,8 @@ class TrainingConfig:
     search_start, search_end : float
         Shares of the run between which the mask is learned. After the end the kept steps are
         fixed and only the network goes on.
+    warmup : float
+        Share of the run in which the learning rate rises to its full height.
     ema_decay : float
         Of the exponential moving average of the weights that validation and sampling use; 0
         switches it off.
@@ -47,6 +50,7 @@ class TrainingConfig:
     time_budget_s: float | None = None
     batch_size: int = 16
     learning_rate: float = 1e-3
+    warmup: float = 0.0
     weight_decay: float = 1e-6
     target_strategy: str = "random"
     mask_rule: str = "guarded"
@@ -75,6 +79,7 @@ class TrainingConfig:
         )
         _check(self.batch_size >= 1, "batch_size", self.batch_size, "at least 1")
         _check(self.learning_rate > 0, "learning_rate", self.learning_rate, "positive")
+        _check(0 <= self.warmup < 1, "warmup", self.warmup, "in [0, 1)")
         _check(0 <= self.ema_decay < 1, "ema_decay", self.ema_decay, "in [0, 1)")
         n_widths = self.random_widths
         _check(n_widths is None or n_widths >= 0, "random_widths", n_widths, "0 or more")
@@ -101,6 +106,10 @@ def _check(holds: bool, name: str, got: object, expected: str) -> None:
         raise InputError(f"{name}={got!r} cannot be used; expected {expected}")
 
 
-def learning_rate_at(progress: float, base: float) -> float:
-    """CSDI's schedule: a tenth from 75 % of the run on, a hundredth from 90 %."""
-    return base * (0.1 if progress >= 0.75 else 1.0) * (0.1 if progress >= 0.9 else 1.0)
+def learning_rate_at(progress: float, base: float, warmup: float = 0.0) -> float:
+    """CSDI's schedule: a tenth from 75 % of the run on, a hundredth from 90 %.
+
+    In the share `warmup` of the run, which CSDI does not have, it rises from a twentieth.
+    """
+    risen = 1.0 if progress >= warmup else max(FIRST_RATE, progress / warmup)
+    return base * risen * (0.1 if progress >= 0.75 else 1.0) * (0.1 if progress >= 0.9 else 1.0)

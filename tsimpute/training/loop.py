@@ -306,7 +306,8 @@ class Trainer:
 
     def _update(self) -> None:
         for group in self.optimiser.param_groups:
-            group["lr"] = learning_rate_at(self.progress, self.config.learning_rate)
+            rate, warmup = self.config.learning_rate, self.config.warmup
+            group["lr"] = learning_rate_at(self.progress, rate, warmup)
         self.optimiser.step()
         self.average.update(self.network)
         self.n_iterations += 1

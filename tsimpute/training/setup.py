@@ -26,7 +26,7 @@ from tsimpute.training.validation import Validator
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
 
-DEFAULT_ITERATIONS = 2_000  # of training, when neither epochs nor a time budget is given
+DEFAULT_ITERATIONS = 1_300  # of training, when neither epochs nor a time budget is given
 MANY_SERIES = 10  # from here on whole series are held out for validation
 MAX_VALIDATION_WINDOWS = 128
 MAX_ANCHOR_WINDOWS = 512
@@ -191,7 +191,7 @@ def fit_anchor(
     return Anchor.fit(plan, windows.values, given, targets, windows.padding, at)
 
 
-def default_epochs(n_windows: int, batch_size: int) -> int:
-    """Epochs that give about `DEFAULT_ITERATIONS` iterations."""
+def default_epochs(n_windows: int, batch_size: int, iterations: int | None = None) -> int:
+    """Epochs that give about so many iterations; None: `DEFAULT_ITERATIONS`."""
     batches = max(1, -(-n_windows // batch_size))
-    return max(1, -(-DEFAULT_ITERATIONS // batches))
+    return max(1, -(-(iterations or DEFAULT_ITERATIONS) // batches))
