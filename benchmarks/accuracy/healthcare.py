@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,6 +24,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from kept_samples import kept_samples
 from records import CACHE, RESULTS, add_row, circumstances, has_row
 
 from tsimpute import EDDPMImputer, load, load_healthcare
@@ -101,25 +101,16 @@ def prepared(
 def samples(
     imputer: EDDPMImputer, name: str, data: Data, stays: np.ndarray, options: argparse.Namespace
 ) -> tuple[np.ndarray, float]:
-    """Samples (S, N, 48, 35) of the stays and the seconds they took, chunk by chunk."""
-    folder = CACHE / "healthcare" / f"samples-{name}-{options.samples}-seed{options.seed}"
-    folder.mkdir(parents=True, exist_ok=True)
-    parts, seconds = [], 0.0
-    for first in range(0, len(stays), options.chunk):
-        rows = stays[first : first + options.chunk]
-        file = folder / f"{options.missing:g}-{options.fold}-{first}-{len(rows)}.npz"
-        if not file.is_file():
-            hidden = np.where(data.target[rows], np.nan, data.values[rows])
-            begun = time.perf_counter()
-            drawn = imputer.sample(hidden, options.samples, random_state=options.seed + first)
-            took = time.perf_counter() - begun
-            temporary = file.with_suffix(".tmp.npz")
-            np.savez_compressed(temporary, drawn=drawn.values.astype("f4"), seconds=took)
-            os.replace(temporary, file)
-        with np.load(file) as stored:
-            parts.append(stored["drawn"])
-            seconds += float(stored["seconds"])
-    return np.concatenate(parts, axis=1), seconds
+    """Samples (S, N, 48, 35) of the stays and the seconds they took."""
+    return kept_samples(
+        imputer,
+        np.where(data.target[stays], np.nan, data.values[stays]),
+        options.samples,
+        seed=options.seed,
+        chunk=options.chunk,
+        folder=CACHE / "healthcare" / f"samples-{name}-{options.samples}-seed{options.seed}",
+        name=f"{options.missing:g}-{options.fold}",
+    )
 
 
 def rate_of(kind: str) -> float:
