@@ -669,6 +669,9 @@ BAD_PARAMETERS = {
     "antithetic": ({"antithetic": "no"}, "antithetic='no'; expected True or False"),
     "slimmable": ({"slimmable": 1}, "slimmable=1; expected True or False"),
     "mixed_precision": ({"mixed_precision": "half"}, "mixed_precision='half'"),
+    "learning_rate": ({"learning_rate": 0}, "learning_rate=0; expected None or a positive number"),
+    "time_budget_s": ({"time_budget_s": "1"}, "time_budget_s='1'; expected None or a positive"),
+    "warmup": ({"warmup": 1}, r"warmup=1; expected a share in \[0, 1\)"),
     "two at once": ({"epochs": 0, "overlap": 1.0}, "epochs=0.*overlap=1.0"),
 }
 
