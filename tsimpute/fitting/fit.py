@@ -267,8 +267,7 @@ def trained_rate(imputer: Settings) -> float:
 
 
 def _from_scratch(imputer: Settings, config: TrainingConfig) -> TrainingConfig:
-    own = imputer.learning_rate is not None
-    rate = config.learning_rate if own else SCRATCH_RATE
+    rate = SCRATCH_RATE if imputer.learning_rate is None else imputer.learning_rate
     return replace(config, learning_rate=rate, warmup=imputer.warmup)
 
 
