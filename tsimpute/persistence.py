@@ -5,7 +5,7 @@
       SHA256SUMS            digest of every file below, in the format of `sha256sum`
       config.json           parameters, network shape, columns, seed
       scaler.json           per-feature scaling
-      step_schedule.json    betas, keep-probabilities, kept steps and their levels
+      step_schedule.json    betas, keep-probabilities and how they went, kept steps and levels
       weights.safetensors   the network
       heads.safetensors     variance heads and the marginal head, where there are any
       parts.json            what else was learned, by the name of the model's attribute

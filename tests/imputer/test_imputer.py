@@ -254,6 +254,13 @@ def test_the_learning_rate_suits_what_is_known_already(
     assert imputer.history_["learning_rate"].max() == pytest.approx(of_prune)
 
 
+def test_the_learning_rate_of_pretraining_and_after_it_is_that_of_csdi() -> None:
+    imputer = EDDPMImputer(**TINY | {"epochs": 6}).pretrain(wave(), epochs=2)
+    imputer.fit(wave())
+    for history in (imputer.pretraining_history_, imputer.history_):
+        assert history["learning_rate"].max() == pytest.approx(1e-3)
+
+
 def test_step_schedule_history_and_prune() -> None:
     imputer = EDDPMImputer(**TINY).fit(wave())
     schedule = imputer.step_schedule_

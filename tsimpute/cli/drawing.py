@@ -175,10 +175,8 @@ def draw_keep_prob(model: Model, out: Picture) -> None:
     from tsimpute.plotting import plot_keep_prob_history
 
     _check_picture(out)
-    imputer = load_model(model, "cpu", quiet=True)
-    history, epochs = imputer.keep_prob_history_, imputer.history_["epoch"]
-    untold = len(epochs) != len(history)  # as with published weights, which no epoch is known of
-    _save(plot_keep_prob_history(history, None if untold else epochs), out)
+    history = load_model(model, "cpu", quiet=True).keep_prob_history_
+    _save(plot_keep_prob_history(history, range(len(history))), out)
 
 
 def _check_picture(out: Path) -> None:
