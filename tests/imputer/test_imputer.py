@@ -192,7 +192,7 @@ def test_answer_does_not_depend_on_what_shares_the_batch(
     together = fitted.sample(stack).values
     alone = fitted.sample(stack[:1]).values
     np.testing.assert_allclose(together[:, :1], alone, rtol=1e-4, atol=1e-5)
-    monkeypatch.setattr(inference, "STATE_BYTES", 1)
+    monkeypatch.setattr(inference, "STATE_BYTES", {"cpu": 1})
     monkeypatch.setattr(prepared, "ACTIVATION_BYTES", {"cpu": 1})
     np.testing.assert_allclose(fitted.sample(stack).values, together, rtol=1e-4, atol=1e-5)
 

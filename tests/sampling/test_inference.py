@@ -81,7 +81,7 @@ def test_stretches_cover_every_hole_in_order(model):
 def test_samples_do_not_depend_on_the_batches(model, monkeypatch):
     series = [_series(30, 1, holes=range(3, 25)), _series(11, 2, holes=[1, 10])]
     expected = _samples(model, series)
-    monkeypatch.setattr(inference, "STATE_BYTES", 1)  # one window at a time
+    monkeypatch.setattr(inference, "STATE_BYTES", {"cpu": 1})  # one window at a time
     monkeypatch.setattr(prepared, "ACTIVATION_BYTES", {"cpu": 1})  # one sample at a time
     for one, other in zip(_samples(model, series), expected, strict=True):
         assert (one.series, one.start, one.stop) == (other.series, other.start, other.stop)
@@ -104,7 +104,7 @@ def test_the_seed_decides(model):
 
 
 def test_finished_windows_and_steps_are_reported(model, monkeypatch):
-    monkeypatch.setattr(inference, "STATE_BYTES", 1)
+    monkeypatch.setattr(inference, "STATE_BYTES", {"cpu": 1})
     series = [_series(30, 1, holes=range(3, 25))]
     n_windows = len(hole_windows(model, series, 0.5))
     finished, records = [], []

@@ -123,6 +123,11 @@ def test_steps_are_spread_evenly_over_any_grid():
         assert counts.tolist() == [30 // n_levels] * n_levels
 
 
+@pytest.mark.parametrize(("n", "repeats"), [(1, 4), (50, 4), (60, 3), (99, 2), (500, 2)])
+def test_many_windows_are_seen_at_fewer_steps_each(n, repeats):
+    assert Validator(_windows(n), "random", ANCHOR, CPU, seed=0).repeats == repeats
+
+
 def test_targets_are_observed():
     validator = _validator()
     assert not (validator.targets & ~validator.windows.observed_mask).any()

@@ -23,7 +23,8 @@ from tsimpute.sampling.prepared import PreparedWindows, WindowDenoiser, marginal
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
-STATE_BYTES = 128 * 2**20  # of the samples that are walked together
+# Of the samples that are walked together: on a processor few, so that progress is told often.
+STATE_BYTES = {"cpu": 16 * 2**20, "cuda": 128 * 2**20, "mps": 128 * 2**20}
 
 
 @dataclass(frozen=True)
@@ -147,7 +148,7 @@ def head_quantiles(
         marks = marginal_marks(model, prepared).movedim(-1, 1)  # (N, n_levels, L, K)
         return prepared.unscaled(marks)
 
-    windows = _in_chunks(model, places, len(model.marginals.levels), answers)
+    windows = _in_chunks(model, places, len(model.marginals.levels), device, answers)
     yield from _joined(model, series, places, windows, mode)
 
 
@@ -159,7 +160,7 @@ def stitched(
     answers: Callable[[list[Place]], NDArray[np.float32]],
 ) -> Iterator[Stretch]:
     """Stretches from what `answers` gives for chunks of windows, as `sample_windows` does."""
-    windows = _in_chunks(model, places, plan.n_samples, answers)
+    windows = _in_chunks(model, places, plan.n_samples, plan.device, answers)
     for part in _joined(model, series, places, windows, plan.mode):
         if plan.mixture:
             samples, deviations = np.split(part.samples, 2)
@@ -172,11 +173,12 @@ def _in_chunks(
     model: FittedModel,
     places: list[Place],
     n_samples: int,
+    device: torch.device,
     answers: Callable[[list[Place]], NDArray[np.float32]],
 ) -> Iterator[NDArray[np.float32]]:
     """Answers window by window, asked for in chunks of bounded memory."""
     cell_bytes = 4 * model.window_steps * model.n_features
-    together = max(1, STATE_BYTES // (8 * cell_bytes * n_samples))
+    together = max(1, STATE_BYTES[device.type] // (8 * cell_bytes * n_samples))
     chunks = (places[i : i + together] for i in range(0, len(places), together))
     return chain.from_iterable(answers(chunk) for chunk in chunks)
 

@@ -19,6 +19,8 @@ from tsimpute.training.gradients import PART_BYTES
 from tsimpute.training.hiding import BY_PATTERNS
 from tsimpute.training.targets import draw_targets
 
+FEWEST_REPEATS, MOST_REPEATS = 2, 4  # steps that each window is seen at
+ENOUGH_ROWS = 200  # no need of more repeats where these are reached
 MEASURED_WINDOWS = 16  # behind one table of errors by level, the same ones at every level
 
 
@@ -34,8 +36,9 @@ class Validator:
     """Noise-prediction loss over held-out windows, the same draws at every call.
 
     Each window is seen at `repeats` steps, spread evenly over the grid, so that one call costs
-    `repeats` evaluations a window and not K. The holes of "historical" and "mix" targets come from
-    `patterns`, or else from the windows themselves.
+    `repeats` evaluations a window and not K. Unless told, four are enough, and two where there
+    are many windows. The holes of "historical" and "mix" targets come from `patterns`, or else
+    from the windows themselves.
     """
 
     def __init__(
@@ -46,9 +49,12 @@ class Validator:
         device: torch.device,
         seed: int,
         batch_size: int = 64,
-        repeats: int = 4,
+        repeats: int | None = None,
         patterns: WindowSource | None = None,
     ) -> None:
+        if repeats is None:
+            wanted = ENOUGH_ROWS // max(1, len(windows))
+            repeats = min(max(wanted, FEWEST_REPEATS), MOST_REPEATS)
         generator = torch.Generator().manual_seed(seed)
         rows = np.repeat(np.arange(len(windows)), repeats)
         self.windows = windows.take(rows)
