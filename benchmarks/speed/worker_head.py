@@ -8,20 +8,23 @@ from pathlib import Path
 import numpy as np
 import provenance  # noqa: F401  puts benchmarks/accuracy on the path
 import torch
-from healthcare import read_data
+from cases import add_options, read_case
 from marginals import with_marginals
 from rounds import Size, Task, serve
 
 from tsimpute.evaluation.metrics import CRPS_LEVELS
 
 EXCHANGE = Path(__file__).resolve().parents[1] / ".cache" / "one_evaluation"
-OPTIONS = argparse.Namespace(fold=0, seed=0, iterations=500, device="cpu")
+HEAD = argparse.Namespace(seed=0, iterations=500, device="cpu")
 
 
 def prepare(size: Size) -> tuple[dict[str, str], dict[str, Task]]:
     """Tasks by name."""
     torch.set_num_threads(size.threads)
-    imputer, _ = with_marginals(read_data(0.1, 0), OPTIONS)
+    parser = argparse.ArgumentParser()
+    add_options(parser)
+    options = parser.parse_args([], HEAD)
+    imputer, _ = with_marginals(read_case(options), options)
     imputer.set_params(overlap=0.0, verbose=0)
     with np.load(EXCHANGE / "data.npz") as data:
         hidden = data["test_hidden"].astype(np.float64)
