@@ -113,12 +113,16 @@ def with_heads(data: Data, options: argparse.Namespace) -> EDDPMImputer:
 
 
 def places(n_steps: int) -> dict[str, list[int]]:
-    """Kept steps by the way that they were chosen; by hand and learned on Healthcare."""
+    """Kept steps by the way that they were chosen; by hand and learned on Healthcare.
+
+    Strided ones, from 0 in equal strides, are what DDIM's code calls uniform (Song et al. 2021).
+    """
     by_hand = {"by hand": WELL_PLACED[n_steps]} if n_steps in WELL_PLACED else {}
     learned = {"learned": LEARNED_PLACES[n_steps]} if n_steps in LEARNED_PLACES else {}
     spaced = {
         "uniform": uniform_steps(50, n_steps).tolist(),
         "quadratic": quadratic_steps(50, n_steps).tolist(),
+        "strided": [50 * i // n_steps for i in range(n_steps)],
     }
     return by_hand | learned | spaced
 
