@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -131,6 +134,19 @@ def test_kalman_smoother_says_whose_likelihood_has_not_converged(maxiter, not_co
     values[60:70] = NAN
     result = baselines.kalman_smoother(values, maxiter=maxiter)
     assert (result.fallback, result.not_converged) == ((), not_converged)
+
+
+def test_kalman_smoother_is_quiet_also_where_statsmodels_is_imported_by_it():
+    """At its import statsmodels asks Python to show its warnings always."""
+    script = """
+import numpy as np
+from tsimpute.evaluation.baselines import kalman_smoother
+values = np.random.default_rng(0).normal(size=(40, 1))
+values[7] = np.nan
+assert kalman_smoother(values, maxiter=1).not_converged == (0,)
+"""
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (run.returncode, run.stderr) == (0, "")
 
 
 def test_kalman_smoother_is_less_sure_inside_a_hole():

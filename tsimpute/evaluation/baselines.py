@@ -220,9 +220,9 @@ def _fit(
     centre, spread = np.nanmean(readings), np.nanstd(readings)
     if np.isfinite(readings).sum() < _MIN_READINGS or spread == 0:
         return None
+    model = _model((readings - centre) / spread, components)
     with warnings.catch_warnings():  # convergence is reported in the result instead
-        warnings.simplefilter("ignore")
-        model = _model((readings - centre) / spread, components)
+        warnings.simplefilter("ignore")  # after statsmodels is there, which sets filters of its own
         try:
             result = model.fit(disp=False, maxiter=maxiter)
             if not result.mle_retvals["converged"]:  # a line search can fail at the very optimum
