@@ -36,7 +36,7 @@ from tsimpute.evaluation import (
 )
 
 FILE = RESULTS / "joint.csv"
-KEY = [*CASE_KEY, "kind", "kept", "n_stays", "n_samples", "seed"]
+KEY = [*CASE_KEY, "kind", "kept", "iterations", "n_stays", "n_samples", "seed"]
 HEAD_KINDS = ("coupled", "independent")
 PLACES = ("14 29", "11 18 29", "8 16 24 32 40")
 
@@ -136,6 +136,7 @@ def main() -> None:
         asked = {**identity(options), **row}
         n = options.reference_samples if row["kind"] == "reference" else options.samples
         asked |= {"n_stays": options.stays, "n_samples": n, "seed": options.seed}
+        asked["iterations"] = options.iterations
         if has_row(FILE, asked):
             continue
         found = run_row(row, imputer, data, options)
