@@ -145,7 +145,8 @@ values = np.random.default_rng(0).normal(size=(40, 1))
 values[7] = np.nan
 assert kalman_smoother(values, maxiter=1).not_converged == (0,)
 """
-    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    command = [sys.executable, "-c", script]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (run.returncode, run.stderr) == (0, "")
 
 
