@@ -135,8 +135,8 @@ def main() -> None:
     for row in rows:
         asked = {**identity(options), **row}
         n = options.reference_samples if row["kind"] == "reference" else options.samples
-        asked |= {"n_stays": options.stays, "n_samples": n, "seed": options.seed}
-        asked["iterations"] = options.iterations
+        asked |= {"iterations": options.iterations, "n_stays": options.stays}
+        asked |= {"n_samples": n, "seed": options.seed}
         if has_row(FILE, asked):
             continue
         found = run_row(row, imputer, data, options)
