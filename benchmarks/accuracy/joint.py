@@ -5,13 +5,10 @@
 
 Kinds: `plain`, samples of the sampler; `coupled`, the same with the marginal head's distribution in
 each cell; `independent`, draws from the head that know nothing of each other; `reference`, all 50
-steps, with the samples that `healthcare.py` keeps. Energy and variogram scores are means over
+steps, with `--reference-samples` trajectories. Energy and variogram scores are means over
 stays, of all hidden cells of a stay together; the CRPS of sums over gaps and of differences between
 neighbouring hidden cells are means over all gaps. Standardised units. Both heads are those of
 `marginals.py`. Needs TSIMPUTE_DATA.
-
-    python benchmarks/accuracy/healthcare.py --stays 40 --samples 100 --steps 50 --kinds respaced
-    python benchmarks/accuracy/joint.py --reference-samples 100
 """
 
 from __future__ import annotations
@@ -25,7 +22,8 @@ import torch
 from cases import CASE_KEY, add_options, identity, read_case
 from healthcare import Data
 from marginals import with_marginals
-from records import CACHE, RESULTS, add_row, circumstances, has_row
+from records import RESULTS, add_row, circumstances, has_row
+from reference import KEPT, add_reference_options, reference_samples
 
 from tsimpute import EDDPMImputer
 from tsimpute.evaluation import (
@@ -44,10 +42,8 @@ PLACES = ("14 29", "11 18 29", "8 16 24 32 40")
 def draw(
     kind: str, kept: str, imputer: EDDPMImputer, hidden: np.ndarray, options: argparse.Namespace
 ) -> np.ndarray:
-    """Samples (S, N, L, K) of one kind."""
+    """Samples (S, N, L, K) of one kind, but for the reference."""
     full = imputer.model_
-    if kind == "reference":
-        return kept_samples(options)
     if kind == "independent":
         rng = np.random.default_rng(options.seed)
         levels = [(i + 0.5) / options.samples for i in range(options.samples)]
@@ -65,18 +61,6 @@ def draw(
         ).values
     finally:
         imputer.model_ = full
-
-
-def kept_samples(options: argparse.Namespace) -> np.ndarray:
-    """Samples of all 50 steps that `healthcare.py` left, of the first stays of the fold."""
-    name = f"samples-respaced-50-rate0-{options.reference_samples}-seed{options.seed}"
-    folder, parts, first = CACHE / "healthcare" / name, [], 0
-    while first < options.stays:
-        file = next(folder.glob(f"{options.missing:g}-{options.fold}-{first}-*.npz"))
-        with np.load(file) as stored:
-            parts.append(stored["drawn"].astype(np.float64))
-        first += parts[-1].shape[1]
-    return np.concatenate(parts, axis=1)[:, : options.stays]
 
 
 def mean_scores(drawn: np.ndarray, truth: np.ndarray, target: np.ndarray) -> dict[str, float]:
@@ -103,7 +87,10 @@ def run_row(
     """Draw and score one row."""
     stays = data.test[: options.stays]
     hidden = np.where(data.target[stays], np.nan, data.values[stays])
-    drawn = draw(row["kind"], row["kept"], imputer, hidden, options)
+    if row["kind"] == "reference":
+        drawn, _ = reference_samples(data, hidden, options)
+    else:
+        drawn = draw(row["kind"], row["kept"], imputer, hidden, options)
     evaluations = len(row["kept"].split()) * len(drawn) + (row["kind"] in HEAD_KINDS)
     answer = mean_scores(drawn, data.values[stays], data.target[stays])
     return answer | {"nfe_per_window": evaluations}
@@ -117,7 +104,7 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=16)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--iterations", type=int, default=500, help="of the head's training")
-    parser.add_argument("--reference-samples", type=int, default=0, help="0: no such row")
+    add_reference_options(parser)
     parser.add_argument("--kept", nargs="+", default=list(PLACES))
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--device", default="auto")
@@ -130,7 +117,7 @@ def main() -> None:
     imputer.set_params(overlap=0.0, start="noise")
     rows = [{"kind": "independent", "kept": ""}]
     if options.reference_samples:
-        rows.append({"kind": "reference", "kept": " ".join(map(str, range(50)))})
+        rows.append({"kind": "reference", "kept": KEPT})
     rows += [{"kind": kind, "kept": k} for k in options.kept for kind in ("plain", "coupled")]
     for row in rows:
         asked = {**identity(options), **row}

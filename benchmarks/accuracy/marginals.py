@@ -4,8 +4,8 @@
     python benchmarks/accuracy/marginals.py --data air-quality --stays 82 --samples 16
 
 The head is trained from a copy of the network on the training windows. Rows: the head alone (one
-evaluation); few-step chains that start at pure noise or at what the head expects; and quantiles of
-samples that are coupled to the head.
+evaluation); few-step chains that start at pure noise or at what the head expects; quantiles of
+samples that are coupled to the head; and with `--reference-samples` those of all 50 steps.
 Rows are written one by one; see `samplers.py` for the rest. Needs TSIMPUTE_DATA.
 """
 
@@ -22,6 +22,7 @@ import torch
 from cases import CASE_KEY, add_options, file_name, identity, in_units, read_case
 from healthcare import WELL_PLACED, Data
 from records import CACHE, RESULTS, add_row, circumstances, has_row
+from reference import KEPT, add_reference_options, reference_samples
 from samplers import LEARNED_PLACES, scores, with_heads
 
 from tsimpute import EDDPMImputer, load
@@ -48,13 +49,17 @@ def with_marginals(data: Data, options: argparse.Namespace) -> tuple[EDDPMImpute
 
 
 def wanted(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    """Method, start and kept steps of every row."""
-    yield {"method": "head", "start": "noise", "kept": ""}
+    """Method, start, kept steps and sample count of every row."""
+    drawn = {"n_samples": options.samples}
+    yield {"method": "head", "start": "noise", "kept": "", **drawn}
     for n_steps in options.steps:
         kept = " ".join(map(str, PLACES[n_steps]))
         for start in ("noise", "marginals"):
-            yield {"method": "samples", "start": start, "kept": kept}
-        yield {"method": "coupled", "start": "noise", "kept": kept}
+            yield {"method": "samples", "start": start, "kept": kept, **drawn}
+        yield {"method": "coupled", "start": "noise", "kept": kept, **drawn}
+    if options.reference_samples:
+        drawn = {"n_samples": options.reference_samples}
+        yield {"method": "reference", "start": "noise", "kept": KEPT, **drawn}
 
 
 def run_row(
@@ -68,11 +73,15 @@ def run_row(
         imputer.model_ = replace(full, grid=grid)
     imputer.set_params(start=row["start"], variance="crps", antithetic=True, overlap=0.0)
     hidden = np.where(data.target[stays], np.nan, data.values[stays])
-    begun = time.perf_counter()
-    found = quantiles(row["method"], imputer, hidden, options)
-    seconds = round(time.perf_counter() - begun, 1)
+    if row["method"] == "reference":
+        drawn, seconds = reference_samples(data, hidden, options)
+        found = _quantiles_of(drawn)
+    else:
+        begun = time.perf_counter()
+        found = quantiles(row["method"], imputer, hidden, options)
+        seconds = time.perf_counter() - begun
     imputer.model_ = full
-    evaluations = 1 if row["method"] == "head" else len(row["kept"].split()) * options.samples
+    evaluations = 1 if row["method"] == "head" else len(row["kept"].split()) * row["n_samples"]
     evaluations += row["start"] == "marginals" or row["method"] == "coupled"
     target = data.target[stays]
     marks, truth = (
@@ -80,7 +89,7 @@ def run_row(
         for cells in (found[:, target], data.values[stays][target])
     )
     answer = scores(marks, truth)
-    return answer | {"nfe_per_window": evaluations, "seconds": seconds}
+    return answer | {"nfe_per_window": evaluations, "seconds": round(seconds, 1)}
 
 
 def quantiles(
@@ -90,7 +99,10 @@ def quantiles(
     size = {"n_samples": options.samples, "random_state": options.seed}
     if method != "coupled":
         return imputer.predict_quantiles(hidden, CRPS_LEVELS, method=method, **size).values
-    drawn = imputer.sample(hidden, marginals="head", **size).values
+    return _quantiles_of(imputer.sample(hidden, marginals="head", **size).values)
+
+
+def _quantiles_of(drawn: np.ndarray) -> np.ndarray:
     return np.asarray(np.quantile(drawn, CRPS_LEVELS, axis=0))
 
 
@@ -103,6 +115,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--iterations", type=int, default=500, help="of the head's training")
     parser.add_argument("--steps", type=int, nargs="*", default=[1, 2, 3, 5])
+    add_reference_options(parser)
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--device", default="auto")
     options = parser.parse_args()
@@ -114,7 +127,7 @@ def main() -> None:
     for row in wanted(options):
         asked = {**identity(options), **row}
         asked |= {"iterations": options.iterations, "n_stays": options.stays}
-        asked |= {"n_samples": options.samples, "seed": options.seed}
+        asked |= {"seed": options.seed}
         if has_row(FILE, asked):
             continue
         found = run_row(row, imputer, data, options) | {"train_seconds": train_seconds}
