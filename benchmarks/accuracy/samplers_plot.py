@@ -33,16 +33,18 @@ def settings() -> pd.DataFrame:
 
 
 def write_markdown(path: Path) -> None:
-    """Every row, by data, hidden share and evaluations; the lowest CRPS of each is bold."""
+    """Every row, by data, hidden share, size and evaluations; the lowest CRPS of each is bold."""
     rows = read_rows(RESULTS / "samplers.csv")
     rows["missing"] = rows["missing"].map("{:.0%}".format).where(rows["missing"].notna(), "")
-    rows = rows.sort_values(["data", "missing", "n_stays", "nfe_per_window", "crps"])
-    best = rows.groupby(["data", "missing", "n_stays"])["crps"].transform("min")
+    case = ["data", "missing", "n_stays", "n_samples"]
+    rows = rows.sort_values([*case, "nfe_per_window", "crps"])
+    best = rows.groupby(case)["crps"].transform("min")
     rows = rows.assign(best=rows["crps"] == best)
     names = [
         "data",
         "hidden",
         "windows",
+        "trajectories",
         "sampler",
         "variance",
         "pairs",
@@ -54,8 +56,8 @@ def write_markdown(path: Path) -> None:
     for row in rows.itertuples():
         kept = row.kept if row.kept.count(" ") < 25 else f"all {row.kept.count(' ') + 1}"
         crps = f"**{row.crps:.4f}**" if row.best else f"{row.crps:.4f}"
-        cells = [row.data, row.missing, row.n_stays, row.sampler, row.variance]
-        cells += ["yes" if row.antithetic else "", kept, row.nfe_per_window]
+        cells = [row.data, row.missing, row.n_stays, row.n_samples, row.sampler]
+        cells += [row.variance, "yes" if row.antithetic else "", kept, row.nfe_per_window]
         cells += [f"{row.mae:.4f}", f"{row.rmse:.4f}", crps, f"{row.coverage_50:.3f}"]
         cells += [f"{row.coverage_90:.3f}", f"{row.seconds:.0f}"]
         lines.append("| " + " | ".join(map(str, cells)) + " |")
