@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -352,3 +353,16 @@ def test_many_names_of_settings_stand_beside_the_curves(n_settings: int, inside:
     ax.figure.draw_without_rendering()
     end = ax.get_legend().get_window_extent().x1
     assert bool(end <= ax.get_window_extent().x1) is inside
+
+
+@pytest.mark.parametrize("n_methods", [2, 9])
+def test_labels_of_costs_do_not_lie_on_each_other(n_methods):
+    costs = [1, 16, 17, 32, 48, 64, 80, 800]
+    methods = [f"a method with a long name, {i % n_methods}" for i in range(len(costs) * 2)]
+    table = pd.DataFrame({"cost": costs * 2, "crps": 1.0, "method": methods})
+    ax = plotting.plot_quality(table, "cost", "crps", "method")
+    ax.figure.draw_without_rendering()
+    boxes = [label.get_window_extent() for label in ax.get_xticklabels()]
+    assert len(boxes) > 3
+    for left, right in pairwise(boxes):
+        assert right.x0 - left.x1 > left.height / 4

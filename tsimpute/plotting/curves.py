@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _LINE_COLOURS = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, BLACK)
-TICK_RATIO = 1.25
+LABEL_SHARE = 0.06  # of an axis that the label of a tick takes
 FEW_EPOCHS = 20
 _LINE_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*")
 
@@ -127,8 +127,9 @@ def plot_quality(
 
 def _apart(ticks: NDArray[np.floating]) -> list[float]:
     """Ticks, without those whose labels would lie on their left neighbour's on a log axis."""
+    ratio = (ticks[-1] / ticks[0]) ** LABEL_SHARE
     kept: list[float] = []
     for tick in ticks.tolist():
-        if not kept or tick >= TICK_RATIO * kept[-1]:
+        if not kept or tick >= ratio * kept[-1]:
             kept.append(tick)
     return kept
