@@ -1,7 +1,8 @@
 """The reference of `marginals.py` and `joint.py`: all 50 steps, many plain trajectories.
 
 Samples are drawn a few windows at a time and kept under `benchmarks/.cache`, so that a script can
-be stopped at any time; on Healthcare they are those of `healthcare.py --steps 50`.
+be stopped at any time; on Healthcare they are those of `healthcare.py --steps 50` with as many to a
+chunk.
 """
 
 from __future__ import annotations
