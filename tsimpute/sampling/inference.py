@@ -25,6 +25,7 @@ FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
 # Of the samples that are walked together: on a processor few, so that progress is told often.
 STATE_BYTES = {"cpu": 16 * 2**20, "cuda": 128 * 2**20, "mps": 128 * 2**20}
+HEAD_BYTES = 128 * 2**20  # of quantiles that are read together: enough windows for many cores
 
 
 @dataclass(frozen=True)
@@ -148,7 +149,7 @@ def head_quantiles(
         marks = marginal_marks(model, prepared).movedim(-1, 1)  # (N, n_levels, L, K)
         return prepared.unscaled(marks)
 
-    windows = _in_chunks(model, places, len(model.marginals.levels), device, answers)
+    windows = _in_chunks(model, places, len(model.marginals.levels), HEAD_BYTES, answers)
     yield from _joined(model, series, places, windows, mode)
 
 
@@ -160,7 +161,8 @@ def stitched(
     answers: Callable[[list[Place]], NDArray[np.float32]],
 ) -> Iterator[Stretch]:
     """Stretches from what `answers` gives for chunks of windows, as `sample_windows` does."""
-    windows = _in_chunks(model, places, plan.n_samples, plan.device, answers)
+    state_bytes = STATE_BYTES[plan.device.type]
+    windows = _in_chunks(model, places, plan.n_samples, state_bytes, answers)
     for part in _joined(model, series, places, windows, plan.mode):
         if plan.mixture:
             samples, deviations = np.split(part.samples, 2)
@@ -173,12 +175,12 @@ def _in_chunks(
     model: FittedModel,
     places: list[Place],
     n_samples: int,
-    device: torch.device,
+    most_bytes: int,
     answers: Callable[[list[Place]], NDArray[np.float32]],
 ) -> Iterator[NDArray[np.float32]]:
-    """Answers window by window, asked for in chunks of bounded memory."""
+    """Answers window by window, asked for in chunks of about `most_bytes`."""
     cell_bytes = 4 * model.window_steps * model.n_features
-    together = max(1, STATE_BYTES[device.type] // (8 * cell_bytes * n_samples))
+    together = max(1, most_bytes // (8 * cell_bytes * n_samples))
     chunks = (places[i : i + together] for i in range(0, len(places), together))
     return chain.from_iterable(answers(chunk) for chunk in chunks)
 
