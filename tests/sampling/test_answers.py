@@ -11,7 +11,7 @@ import torch
 
 from tsimpute import EDDPMImputer, load
 from tsimpute.errors import InputError
-from tsimpute.sampling import prepared
+from tsimpute.sampling import inference, prepared
 from tsimpute.sampling.batching import Question, quantiles_together
 from tsimpute.sampling.choices import Choice, check_choices, way_for
 from tsimpute.sampling.coupling import even_levels
@@ -97,6 +97,17 @@ def test_the_head_needs_no_samples_and_no_seed(imputer):
     assert np.all(np.diff(_holes(one.values), axis=0) > 0)
     observed = _table().notna().to_numpy()
     assert np.array_equal(one.values[:, observed][3], _table().to_numpy()[observed])
+
+
+def test_the_head_does_not_depend_on_its_batches(imputer, monkeypatch):
+    together = imputer.predict_quantiles(_table(), LEVELS, method="head").values
+    monkeypatch.setattr(inference, "HEAD_BYTES", 1)  # one window at a time
+    alone = imputer.predict_quantiles(_table(), LEVELS, method="head").values
+    np.testing.assert_allclose(alone, together, atol=1e-5)
+    monkeypatch.undo()
+    monkeypatch.setattr(prepared, "ACTIVATION_BYTES", {"cpu": 1})  # all of them, side by side
+    apart = imputer.predict_quantiles(_table(), LEVELS, method="head").values
+    np.testing.assert_allclose(apart, together, atol=1e-5)
 
 
 def test_the_head_as_default(imputer, changed):
