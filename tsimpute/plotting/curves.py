@@ -127,9 +127,8 @@ def plot_quality(
 
 def _apart(ticks: NDArray[np.floating]) -> list[float]:
     """Ticks, without those whose labels would lie on their left neighbour's on a log axis."""
-    ratio = (ticks[-1] / ticks[0]) ** LABEL_SHARE
     kept: list[float] = []
     for tick in ticks.tolist():
-        if not kept or tick >= ratio * kept[-1]:
+        if not kept or tick >= (ticks[-1] / ticks[0]) ** LABEL_SHARE * kept[-1]:
             kept.append(tick)
     return kept
