@@ -2,11 +2,13 @@
 
     python benchmarks/accuracy/marginals.py --stays 40 --samples 16
     python benchmarks/accuracy/marginals.py --data air-quality --stays 82 --samples 16
+    python benchmarks/accuracy/marginals.py --train-seconds 600 --iterations 2000 --steps
 
 The head is trained from a copy of the network on the training windows. Rows: the head alone (one
 evaluation); few-step chains that start at pure noise or at what the head expects; quantiles of
 samples that are coupled to the head; and with `--reference-samples` those of all 50 steps.
-Rows are written one by one; see `samplers.py` for the rest. Needs TSIMPUTE_DATA.
+The last command trains a small network on Healthcare, for `speed/one_evaluation.py --small`. Rows
+are written one by one; see `samplers.py` for the rest. Needs TSIMPUTE_DATA.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-from cases import base, file_name
+from cases import base, file_name, own_seconds
 from healthcare import Data
 from kept_samples import kept_samples
 from records import CACHE
@@ -43,7 +43,7 @@ def reference_samples(
 
 def _place(options: argparse.Namespace) -> tuple[Path, str]:
     n_samples, seed = options.reference_samples, options.seed
-    if options.data == "healthcare":
+    if own_seconds(options) is None:  # the official weights, on Healthcare
         folder = CACHE / "healthcare" / f"samples-respaced-50-rate0-{n_samples}-seed{seed}"
         return folder, f"{options.missing:g}-{options.fold}"
     return CACHE / "samplers" / f"samples-{file_name(options)}-{n_samples}", "test"

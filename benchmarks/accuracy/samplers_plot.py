@@ -1,13 +1,20 @@
-"""Table of `samplers.csv`; picture of it and of `marginals.csv`: CRPS against evaluations a window.
+"""Table and pictures of `samplers.csv`: CRPS against evaluations.
 
 python benchmarks/accuracy/samplers_plot.py
+
+`samplers.png` shows the settings on chosen steps beside the marginal head (`marginals.csv`);
+`samplers_grid.png` every sampler, and `samplers_variances.png` every variance, on uniform steps,
+with a panel for each data set.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
 from records import RESULTS, read_rows
 
 from tsimpute.plotting import plot_quality
@@ -21,7 +28,7 @@ def settings() -> pd.DataFrame:
     walks["setting"] = walks["sampler"] + ", " + walks["variance"]
     walks.loc[walks["antithetic"], "setting"] += ", pairs"
     marginals = read_rows(RESULTS / "marginals.csv")
-    walks, marginals = (rows[rows["data"] == "healthcare"] for rows in (walks, marginals))
+    walks, marginals = (rows[rows["network_seconds"].isna()] for rows in (walks, marginals))
     started = marginals[(marginals["method"] == "samples") & (marginals["start"] == "marginals")]
     started = started.assign(setting="ddpm, crps, pairs, start at the marginals")
     head = marginals[marginals["method"] == "head"].assign(setting="marginal head")
@@ -64,9 +71,64 @@ def write_markdown(path: Path) -> None:
     path.write_text("\n".join(lines) + "\n")
 
 
+GRID = {  # trajectories and windows: as many hidden cells at 50 and 90 % in fewer of them
+    "Healthcare, 10 % hidden": {"data": "healthcare", "missing": 0.1, "n_stays": 20},
+    "Healthcare, 50 % hidden": {"data": "healthcare", "missing": 0.5, "n_stays": 10},
+    "Healthcare, 90 % hidden": {"data": "healthcare", "missing": 0.9, "n_stays": 10},
+    "Air-quality": {"data": "air-quality", "n_stays": 20},
+}
+GRID_SAMPLES = 8
+NFE = "network evaluations a trajectory"
+
+
+def grid_rows(case: dict[str, object]) -> pd.DataFrame:
+    """Rows of one panel on uniform steps, not in pairs, with the evaluations of one trajectory."""
+    rows = read_rows(RESULTS / "samplers.csv")
+    rows = rows[(rows["placement"] == "uniform") & ~rows["antithetic"]]
+    for name, value in {**case, "n_samples": GRID_SAMPLES}.items():
+        rows = rows[rows[name] == value]
+    return rows.assign(**{NFE: rows["nfe_per_window"] / rows["n_samples"], "CRPS": rows["crps"]})
+
+
+def by_sampler(rows: pd.DataFrame) -> pd.DataFrame:
+    """Every sampler with the variance head, or with the one variance that it can use."""
+    fixed_only = ~rows["sampler"].isin(rows.loc[rows["variance"] == "crps", "sampler"])
+    fixed_only &= rows["sampler"] != "naive"  # so far above the others that they would be a line
+    shown = rows[(rows["variance"] == "crps") | fixed_only]
+    name = shown["sampler"] + (", " + shown["variance"]).where(shown["variance"] != "crps", "")
+    return shown.assign(sampler=name)
+
+
+def by_variance(rows: pd.DataFrame) -> pd.DataFrame:
+    """Every variance of ancestral sampling."""
+    return rows[rows["sampler"] == "ddpm"]
+
+
+def draw_panels(choose: Callable[[pd.DataFrame], pd.DataFrame], by: str, path: Path) -> None:
+    """A panel for each data set, with one legend; each method looks the same in all of them."""
+    figure, panels = plt.subplots(2, 2, figsize=(11, 7.6), layout="constrained")
+    chosen = {title: choose(grid_rows(case)) for title, case in GRID.items()}
+    order = list(dict.fromkeys(pd.concat(chosen.values())[by]))
+    for ax, (title, rows) in zip(panels.flat, chosen.items(), strict=True):
+        one_panel(rows, order, by, ax)
+        ax.set_title(title)
+    figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside right", title=by)
+    figure.savefig(path, dpi=150)
+    plt.close(figure)
+
+
+def one_panel(rows: pd.DataFrame, order: list[str], by: str, ax: Axes) -> None:
+    """One data set; methods in the same order everywhere."""
+    rows = rows.sort_values(by, key=lambda names: names.map(order.index), kind="stable")
+    plot_quality(rows, NFE, "CRPS", by, ax=ax)
+    ax.get_legend().remove()
+
+
 def main() -> None:
-    """Write both."""
+    """Write all of them."""
     write_markdown(RESULTS / "samplers.md")
+    draw_panels(by_sampler, "sampler", RESULTS / "samplers_grid.png")
+    draw_panels(by_variance, "variance", RESULTS / "samplers_variances.png")
     table = settings().rename(columns={"nfe_per_window": "network evaluations a window"})
     table = table.rename(columns={"crps": "CRPS"})
     path = RESULTS / "samplers.png"
