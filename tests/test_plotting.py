@@ -368,7 +368,6 @@ def test_labels_of_costs_do_not_lie_on_each_other(n_methods):
         assert right.x0 - left.x1 > left.height / 4
 
 
-@pytest.mark.filterwarnings("ignore:No artists with labels")  # matplotlib says it is empty
 def test_a_table_without_rows_is_an_empty_picture():
     table = pd.DataFrame({"cost": [], "crps": [], "method": []})
     assert not plotting.plot_quality(table, "cost", "crps", "method").get_lines()

@@ -9,12 +9,13 @@ with a panel for each data set.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from itertools import zip_longest
 from pathlib import Path
 
 import pandas as pd
 from matplotlib import pyplot as plt
-from matplotlib.axes import Axes
 from records import RESULTS, read_rows
 
 from tsimpute.plotting import plot_quality
@@ -105,23 +106,23 @@ def by_variance(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def draw_panels(choose: Callable[[pd.DataFrame], pd.DataFrame], by: str, path: Path) -> None:
-    """A panel for each data set, with one legend; each method looks the same in all of them."""
-    figure, panels = plt.subplots(2, 2, figsize=(11, 7.6), layout="constrained")
-    chosen = {title: choose(grid_rows(case)) for title, case in GRID.items()}
-    order = list(dict.fromkeys(pd.concat(chosen.values())[by]))
-    for ax, (title, rows) in zip(panels.flat, chosen.items(), strict=True):
-        one_panel(rows, order, by, ax)
+    """A panel for each data set that has rows, with one legend for all."""
+    panels = {title: choose(grid_rows(case)) for title, case in GRID.items()}
+    panels = {title: rows for title, rows in panels.items() if len(rows)}
+    methods = pd.concat(panels.values())[by].unique()
+    look_alike = pd.DataFrame({by: methods, NFE: 1.0})  # no score: each has its look in every panel
+    n_rows = math.ceil(len(panels) / 2)
+    figure, axes = plt.subplots(n_rows, 2, figsize=(11, 3.8 * n_rows), layout="constrained")
+    for ax, (title, rows) in zip_longest(axes.flat, panels.items(), fillvalue=("", None)):
+        if rows is None:
+            ax.set_axis_off()
+            continue
+        plot_quality(pd.concat([look_alike, rows]), NFE, "CRPS", by, ax=ax)
+        ax.get_legend().remove()
         ax.set_title(title)
-    figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside right", title=by)
+    figure.legend(*axes.flat[0].get_legend_handles_labels(), loc="outside right", title=by)
     figure.savefig(path, dpi=150)
     plt.close(figure)
-
-
-def one_panel(rows: pd.DataFrame, order: list[str], by: str, ax: Axes) -> None:
-    """One data set; methods in the same order everywhere."""
-    rows = rows.sort_values(by, key=lambda names: names.map(order.index), kind="stable")
-    plot_quality(rows, NFE, "CRPS", by, ax=ax)
-    ax.get_legend().remove()
 
 
 def main() -> None:

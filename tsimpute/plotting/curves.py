@@ -117,7 +117,8 @@ def plot_quality(
         ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
         ax.xaxis.minorticks_off()
     ax.set(xlabel=x, ylabel=y)
-    legend = ax.legend(frameon=False, title=by)
+    named, _ = ax.get_legend_handles_labels()
+    legend = ax.legend(handles=named, frameon=False, title=by)
     if many:
         legend.set_loc("upper left")
         legend.set_bbox_to_anchor((1.01, 1.0), transform=ax.transAxes)
