@@ -42,6 +42,7 @@ from tsimpute.errors import InputError
 from tsimpute.evaluation.metrics import CRPS_LEVELS, quantile_crps_from_quantiles
 from tsimpute.fitting.heads import training_examples
 from tsimpute.fitting.training_data import TrainingData
+from tsimpute.model import FittedModel
 from tsimpute.panel.containers import read_panel
 from tsimpute.samplers.catalogue import SAMPLERS
 from tsimpute.samplers.protocol import (
@@ -112,6 +113,24 @@ def with_heads(data: Data, options: argparse.Namespace) -> EDDPMImputer:
     return imputer
 
 
+def with_fitted(
+    row: dict[str, Any], imputer: EDDPMImputer, data: Data, options: argparse.Namespace
+) -> FittedModel:
+    """The model with what the row's sampler learns for its steps, from the cache or now.
+
+    It learns from training windows alone, so that one fit serves every share of hidden cells.
+    """
+    name = "-".join([row["sampler"], file_name(options), *row["kept"].split()])
+    saved = CACHE / "samplers" / name
+    if not saved.exists():
+        imputer.fit_sampler(data.values[data.train], row["sampler"])
+        imputer.save(saved)
+        return imputer.model_
+    known = load(saved, device=options.device).model_
+    learned = {"ggdm": known.ggdm, "spectrum": known.spectrum, "heads": known.heads}
+    return replace(imputer.model_, **learned)
+
+
 def places(n_steps: int) -> dict[str, list[int]]:
     """Kept steps by the way that they were chosen; by hand and learned on Healthcare.
 
@@ -180,7 +199,7 @@ def run_row(
     imputer.model_ = replace(full, grid=grid)
     imputer.set_params(antithetic=row["antithetic"], overlap=0.0)
     if row["sampler"] in FITTED:
-        imputer.fit_sampler(data.values[data.train], row["sampler"])
+        imputer.model_ = with_fitted(row, imputer, data, options)
     counter = full.network.skip_projection.register_forward_hook(
         lambda module, inputs, output: windows_seen.append(len(output) * evaluations(output))
     )
