@@ -67,6 +67,7 @@ KEY = [*CASE_KEY, "sampler", "variance", "placement", "kept", "antithetic", "n_s
 KEY += ["n_samples", "seed"]
 SCHEDULE = make_schedule()
 HEAD_BATCHES = 150
+IN_PAIRS = ("ddpm", "dpm-solver++2m-sde")  # which are tried with antithetic pairs too
 FITTED = ("tdas", "ggdm", "genie-distilled")
 LEARNED_PLACES = {1: [27], 2: [14, 29], 3: [11, 18, 29]}  # found by EDDPM's guarded rule
 
@@ -160,8 +161,8 @@ def wanted(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
                         continue
                     if sampler == "naive" and variance != "fixed":
                         continue
-                    best = (sampler, variance) == ("ddpm", "crps")
-                    for paired in [False, True] if best else [False]:
+                    in_pairs = sampler in IN_PAIRS and variance == "crps"
+                    for paired in [False, True] if in_pairs else [False]:
                         yield {
                             "sampler": sampler,
                             "variance": variance,
