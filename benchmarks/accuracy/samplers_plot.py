@@ -88,6 +88,7 @@ GRID = {  # trajectories and windows: as many hidden cells at 50 and 90 % in few
     "Air-quality": {"data": "air-quality", "n_stays": 20},
 }
 GRID_SAMPLES = 8
+MOST = 1.6  # times the lowest CRPS is shown; what is worse leaves the picture
 NFE = "network evaluations a trajectory"
 
 
@@ -128,7 +129,7 @@ def draw_panels(choose: Callable[[pd.DataFrame], pd.DataFrame], by: str, path: P
             continue
         plot_quality(pd.concat([look_alike, rows]), NFE, "CRPS", by, ax=ax)
         ax.get_legend().remove()
-        ax.set_title(title)
+        ax.set(title=title, ylim=(None, MOST * rows["CRPS"].min()))
     figure.legend(*axes.flat[0].get_legend_handles_labels(), loc="outside right", title=by)
     figure.savefig(path, dpi=150)
     plt.close(figure)
