@@ -241,7 +241,7 @@ def main() -> None:
     parser.add_argument("--samplers", nargs="+", default=[*SAMPLERS, *FITTED])
     parser.add_argument("--variances", nargs="+", default=list(VARIANCES))
     parser.add_argument("--placements", nargs="+", default=["by hand", "uniform", "quadratic"])
-    parser.add_argument("--remember-gb", type=float, default=6, help="of the network's answers")
+    parser.add_argument("--remember-gb", type=float, default=2, help="of the network's answers")
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--device", default="auto")
     options = parser.parse_args()
