@@ -76,7 +76,7 @@ def write_markdown(path: Path) -> None:
         cells = [row.data, row.missing, row.n_stays, row.n_samples, row.sampler]
         cells += [row.variance, "yes" if row.antithetic else "", kept, row.nfe_per_window]
         cells += [f"{row.mae:.4f}", f"{row.rmse:.4f}", crps, f"{row.coverage_50:.3f}"]
-        cells += [f"{row.coverage_90:.3f}", f"{row.seconds:.0f}"]
+        cells += [f"{row.coverage_90:.3f}", "" if math.isnan(row.seconds) else f"{row.seconds:.0f}"]
         lines.append("| " + " | ".join(map(str, cells)) + " |")
     path.write_text("\n".join(lines) + "\n")
 
