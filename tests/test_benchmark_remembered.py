@@ -91,3 +91,13 @@ def test_derivatives_are_always_taken_anew(network, remember):
             dual = forward_ad.make_dual(torch.ones(SHAPE), torch.ones(SHAPE))
             assert forward_ad.unpack_dual(network(*asked(1.0, dual))).tangent is not None
     assert len(network.evaluated) == 4
+
+
+@torch.no_grad()
+def test_named_arguments_reach_the_network_and_are_not_remembered(network, remember):
+    *first, is_real = asked(1.0)
+    expected = network.trunk(*first, is_real)
+    trunk = remember(2**20)
+    for _ in range(2):
+        assert torch.equal(trunk(*first, is_real=is_real), expected)
+    assert len(network.evaluated) == 2

@@ -7,7 +7,7 @@
 The head is trained from a copy of the network on the training windows. Rows: the head alone (one
 evaluation); few-step chains that start at pure noise or at what the head expects; quantiles of
 samples that are coupled to the head; and with `--reference-samples` those of all 50 steps.
-The last command trains a small network on Healthcare, for `speed/one_evaluation.py --small`. Rows
+The last command trains a small network on Healthcare, for `speed/one_evaluation.py`. Rows
 are written one by one; see `samplers.py` for the rest. Needs TSIMPUTE_DATA.
 """
 

@@ -43,7 +43,8 @@ def reference_samples(
 
 def _place(options: argparse.Namespace) -> tuple[Path, str]:
     n_samples, seed = options.reference_samples, options.seed
+    name = "test" if options.data == "air-quality" else f"{options.missing:g}-{options.fold}"
     if own_seconds(options) is None:  # the official weights, on Healthcare
         folder = CACHE / "healthcare" / f"samples-respaced-50-rate0-{n_samples}-seed{seed}"
-        return folder, f"{options.missing:g}-{options.fold}"
-    return CACHE / "samplers" / f"samples-{file_name(options)}-{n_samples}", "test"
+        return folder, name
+    return CACHE / "samplers" / f"samples-{file_name(options)}-{n_samples}", name

@@ -33,14 +33,15 @@ class Remembered:
         self._bytes = 0
         self._known: OrderedDict[bytes, tuple[Tensor, float]] = OrderedDict()
 
-    def __call__(self, x: Tensor, *others: Any) -> Tensor:
+    def __call__(self, x: Tensor, *others: Any, **named: Any) -> Tensor:
         """The network's answer; anew where a derivative is asked for too.
 
-        Side information is not compared: it must be the same for all windows.
+        So it is with named arguments, as in training: only samplers ask the same again. Side
+        information is not compared: it must be the same for all windows.
         """
         asked = (x, *others)
-        if torch.is_grad_enabled() or _has_tangent(x):
-            return self.trunk(*asked)
+        if named or torch.is_grad_enabled() or _has_tangent(x):
+            return self.trunk(*asked, **named)
         key = _digest([part for part in asked if isinstance(part, Tensor)])
         if key in self._known:
             self._known.move_to_end(key)
