@@ -65,6 +65,7 @@ def trained(row: dict[str, Any], options: argparse.Namespace) -> EDDPMImputer:
         attention_dropout=row["attention_dropout"],
         learning_rate=1e-3,  # of CSDI, as is the want of a warm-up
         warmup=0.0,
+        sampler="ddpm",
         target_strategy="mix",
         validation_fraction=0.0,
         overlap=0.0,

@@ -38,7 +38,7 @@ import torch
 from healthcare import read_data
 from marginals import with_marginals
 from matplotlib.figure import Figure
-from records import CACHE, RESULTS, TRAINED_AT, add_rows, circumstances, has_row, read_rows
+from records import CACHE, OLDER_DEFAULTS, RESULTS, add_rows, circumstances, has_row, read_rows
 from samplers import LEARNED_PLACES, with_heads
 
 from tsimpute import EDDPMImputer, load, load_air_quality, load_ett, load_weather
@@ -130,7 +130,7 @@ def trained(
         settings = {"window_steps": window, "random_state": options.seed, "verbose": 0}
         settings |= {"time_budget_s": options.train_seconds, "device": options.device}
         settings |= {"target_strategy": options.targets, "period": period or None}
-        EDDPMImputer(**SMALL, **TRAINED_AT, **settings).fit(train).save(saved)
+        EDDPMImputer(**SMALL, **OLDER_DEFAULTS, **settings).fit(train).save(saved)
     imputer = load(saved, device=options.device)
     if name.endswith(HEAD):
         with_its_head = saved.with_name(f"{stem}{HEAD}{options.iterations}")

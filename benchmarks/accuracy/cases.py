@@ -107,6 +107,7 @@ def base(data: Data, options: argparse.Namespace) -> EDDPMImputer:
             kept_steps=50,
             time_budget_s=seconds,
             target_strategy="mix" if in_the_air else "random",
+            sampler="ddpm",
             variance="fixed",
             validation_fraction=0.0,
             overlap=0.0,

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from records import RESULTS, TRAINED_AT, add_row, circumstances, has_row
+from records import OLDER_DEFAULTS, RESULTS, add_row, circumstances, has_row
 
 from tsimpute import EDDPMImputer, load_air_quality, load_healthcare
 from tsimpute.datasets import load_healthcare_descriptors
@@ -78,7 +78,7 @@ def imputer_of(row: dict[str, Any], options: argparse.Namespace, **more: Any) ->
         variance="fixed",  # samples are scored as they are
         device=options.device,
         verbose=0,
-        **TRAINED_AT,
+        **OLDER_DEFAULTS,
         **more,
     )
 

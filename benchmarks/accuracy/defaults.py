@@ -1,6 +1,8 @@
 """What the defaults cost and bring: length and rate of the training, kept steps, samples.
 
     python benchmarks/accuracy/defaults.py --iterations 1300 --kept 5 10 --samples 20 50
+    python benchmarks/accuracy/defaults.py --iterations 1300 --kept 10 --samples 20 \\
+        --samplers ddpm dpm-solver++2m-sde
 
 `--learning-rate 1e-3 --warmup 0` is how `fit` trained before.
 
@@ -27,7 +29,7 @@ from tsimpute.training import setup
 
 FILE = RESULTS / "defaults.csv"
 TRAINING_KEY = ["data", "iterations", "batch_size", "learning_rate", "warmup", "kept_steps", "seed"]
-KEY = [*TRAINING_KEY, "pattern", "method", "windows", "n_samples"]
+KEY = [*TRAINING_KEY, "sampler", "pattern", "method", "windows", "n_samples"]
 TRAIN_SHARE = 0.7
 
 
@@ -46,7 +48,7 @@ def scored(
     imputer: EDDPMImputer, known: dict[str, Any], table: pd.DataFrame
 ) -> list[dict[str, Any]]:
     """Rows of both patterns, of the imputer and of linear interpolation."""
-    imputer.set_params(n_samples=known["n_samples"])
+    imputer.set_params(n_samples=known["n_samples"], sampler=known["sampler"])
     trained = {
         "epochs": len(imputer.history_),
         "kept": " ".join(map(str, imputer.model_.grid.index)),
@@ -76,6 +78,7 @@ def main() -> None:
     parser.add_argument("--warmup", type=float, default=0.03)
     parser.add_argument("--kept", type=int, nargs="+", default=[5, 10])
     parser.add_argument("--samples", type=int, nargs="+", default=[20, 50])
+    parser.add_argument("--samplers", nargs="+", default=["ddpm"])
     parser.add_argument("--windows", type=int, default=64, help="that evaluate sees")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=0)
@@ -89,8 +92,8 @@ def main() -> None:
         how = (options.batch_size, options.learning_rate, options.warmup)
         named = (name, iterations, *how, kept, options.seed)
         known = dict(zip(TRAINING_KEY, named, strict=True))
-        for n_samples in options.samples:
-            row = known | {"windows": options.windows, "n_samples": n_samples}
+        for sampler, n_samples in product(options.samplers, options.samples):
+            row = known | {"sampler": sampler, "windows": options.windows, "n_samples": n_samples}
             if has_row(FILE, row):
                 continue
             rows = scored(trained(row, table.iloc[:end]), row, table.iloc[end:])

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from records import CACHE, RESULTS, TRAINED_AT, add_row, circumstances, has_row
+from records import CACHE, OLDER_DEFAULTS, RESULTS, add_row, circumstances, has_row
 
 import tsimpute
 from tsimpute import EDDPMImputer
@@ -81,7 +81,7 @@ def trained(method: str, training: pd.DataFrame, options: argparse.Namespace) ->
         random_state=options.seed,
         verbose=1,
         **NETWORK,
-        **TRAINED_AT,
+        **OLDER_DEFAULTS,
     ).fit(training)
     imputer.save(folder)
     return imputer

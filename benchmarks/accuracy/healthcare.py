@@ -73,9 +73,8 @@ def read_data(missing: float, fold: int) -> Data:
 def official(options: argparse.Namespace) -> EDDPMImputer:
     """The official weights as an imputer."""
     path = Path(os.environ["TSIMPUTE_DATA"]) / "csdi_pretrained" / "model_state.npz"
-    return EDDPMImputer.from_csdi_weights(
-        path, overlap=0.0, random_state=options.seed, verbose=0, device=options.device
-    )
+    settings = {"overlap": 0.0, "random_state": options.seed, "device": options.device}
+    return EDDPMImputer.from_csdi_weights(path, sampler="ddpm", verbose=0, **settings)
 
 
 def prepared(

@@ -34,7 +34,7 @@ from tsimpute.evaluation import (
 )
 
 FILE = RESULTS / "joint.csv"
-KEY = [*CASE_KEY, "kind", "kept", "iterations", "n_stays", "n_samples", "seed"]
+KEY = [*CASE_KEY, "kind", "sampler", "kept", "iterations", "n_stays", "n_samples", "seed"]
 HEAD_KINDS = ("coupled", "independent")
 PLACES = ("14 29", "11 18 29", "8 16 24 32 40")
 
@@ -56,6 +56,7 @@ def draw(
             hidden,
             options.samples,
             random_state=options.seed,
+            sampler=options.sampler,
             variance="crps",
             marginals="head" if kind == "coupled" else "samples",
         ).values
@@ -103,6 +104,7 @@ def main() -> None:
     parser.add_argument("--stays", type=int, default=40)
     parser.add_argument("--samples", type=int, default=16)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--sampler", default="ddpm", help="of all but independent draws")
     parser.add_argument("--iterations", type=int, default=500, help="of the head's training")
     add_reference_options(parser)
     parser.add_argument("--kept", nargs="+", default=list(PLACES))
@@ -120,7 +122,8 @@ def main() -> None:
         rows.append({"kind": "reference", "kept": KEPT})
     rows += [{"kind": kind, "kept": k} for k in options.kept for kind in ("plain", "coupled")]
     for row in rows:
-        asked = {**identity(options), **row}
+        sampler = "ddpm" if row["kind"] in ("independent", "reference") else options.sampler
+        asked = {**identity(options), **row, "sampler": sampler}
         n = options.reference_samples if row["kind"] == "reference" else options.samples
         asked |= {"iterations": options.iterations, "n_stays": options.stays}
         asked |= {"n_samples": n, "seed": options.seed}

@@ -31,7 +31,8 @@ from tsimpute import EDDPMImputer, load
 from tsimpute.evaluation.metrics import CRPS_LEVELS
 
 FILE = RESULTS / "marginals.csv"
-KEY = [*CASE_KEY, "method", "start", "kept", "iterations", "n_stays", "n_samples", "seed"]
+KEY = [*CASE_KEY, "method", "sampler", "start", "kept", "iterations", "n_stays", "n_samples"]
+KEY += ["seed"]
 PLACES = WELL_PLACED | LEARNED_PLACES
 
 
@@ -73,7 +74,8 @@ def run_row(
     if row["kept"]:
         grid = full.schedule.respaced([int(step) for step in row["kept"].split()])
         imputer.model_ = replace(full, grid=grid)
-    imputer.set_params(start=row["start"], variance="crps", antithetic=True, overlap=0.0)
+    way = {"sampler": options.sampler, "start": row["start"]}
+    imputer.set_params(**way, variance="crps", antithetic=True, overlap=0.0)
     hidden = np.where(data.target[stays], np.nan, data.values[stays])
     if row["method"] == "reference":
         drawn, seconds = reference_samples(data, hidden, options)
@@ -115,8 +117,9 @@ def main() -> None:
     parser.add_argument("--stays", type=int, default=40, help="test windows; 0: all")
     parser.add_argument("--samples", type=int, default=16)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--iterations", type=int, default=500, help="of the head's training")
     parser.add_argument("--steps", type=int, nargs="*", default=[1, 2, 3, 5])
+    parser.add_argument("--sampler", default="ddpm", help="of all rows but head and reference")
+    parser.add_argument("--iterations", type=int, default=500, help="of the head's training")
     add_reference_options(parser)
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--device", default="auto")
@@ -127,7 +130,8 @@ def main() -> None:
     data = read_case(options)
     imputer, train_seconds = with_marginals(data, options)
     for row in wanted(options):
-        asked = {**identity(options), **row}
+        sampler = "ddpm" if row["method"] in ("head", "reference") else options.sampler
+        asked = {**identity(options), **row, "sampler": sampler}
         asked |= {"iterations": options.iterations, "n_stays": options.stays}
         asked |= {"seed": options.seed}
         if has_row(FILE, asked):

@@ -32,7 +32,7 @@ import numpy as np
 import pandas as pd
 import torch
 from pretraining_data import SETS, Task, load_task
-from records import RESULTS, TRAINED_AT, add_row, circumstances, has_row, read_rows
+from records import OLDER_DEFAULTS, RESULTS, add_row, circumstances, has_row, read_rows
 from samplers import scores
 
 from tsimpute import EDDPMImputer
@@ -70,7 +70,7 @@ def imputer_of(row: dict[str, Any], options: argparse.Namespace) -> EDDPMImputer
         random_state=row["seed"],
         device="cpu",
         verbose=0,
-        **TRAINED_AT,
+        **OLDER_DEFAULTS,
     )
 
 

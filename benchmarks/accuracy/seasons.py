@@ -16,7 +16,7 @@ from itertools import product
 
 import pandas as pd
 import torch
-from records import RESULTS, TRAINED_AT, add_rows, circumstances, has_row
+from records import OLDER_DEFAULTS, RESULTS, add_rows, circumstances, has_row
 
 from tsimpute import EDDPMImputer, load_air_quality, load_ett, load_weather
 
@@ -50,7 +50,7 @@ def rows_of(name: str, period: int, options: argparse.Namespace) -> list[dict[st
         random_state=options.seed,
         verbose=0,
         **SMALL,
-        **TRAINED_AT,
+        **OLDER_DEFAULTS,
     ).fit(table.iloc[:stop])
     seconds = float(imputer.history_["seconds"].iloc[-1])
     rows = []

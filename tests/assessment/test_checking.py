@@ -133,7 +133,7 @@ def test_what_cannot_be_calibrated_is_refused_before_training(changes, message, 
 
 def test_another_way_to_sample_is_refused_unless_it_is_wanted_uncalibrated(own):
     df = _table(40)
-    with pytest.raises(InputError, match=r"calibrated for .*'ddpm'.*='ddim'.*fit_calibration"):
+    with pytest.raises(InputError, match=r"calibrated for .*2m-sde'.*='ddim'.*fit_calibration"):
         own.predict_quantiles(df, sampler="ddim")
     with pytest.raises(InputError, match="variance='large'"):
         quantiles_together(own.set_params(variance="large"), [Question(df, [0.5])])
@@ -147,6 +147,7 @@ def test_another_way_to_sample_is_refused_unless_it_is_wanted_uncalibrated(own):
 def test_another_way_to_sample_can_be_tested_and_explained_uncalibrated(own):
     df = _table(60)
     calibrated = own.score(df)
+    usual = own.sampler
     own.set_params(sampler="ddim")
     asks = {
         "evaluate": {"methods": ["linear"]},
@@ -165,8 +166,8 @@ def test_another_way_to_sample_can_be_tested_and_explained_uncalibrated(own):
         columns = [column for column in wanted if column != "model_id"]
         pd.testing.assert_frame_equal(found[columns], wanted[columns])
     assert own.score(df) == plain.score(df)
-    assert plain.set_params(sampler="ddpm").score(df) != calibrated
-    explained = own.explain_cells(df, sampler="ddpm")  # named in the call, as it was calibrated
+    assert plain.set_params(sampler=usual).score(df) != calibrated
+    explained = own.explain_cells(df, sampler=usual)  # named in the call, as it was calibrated
     assert explained["width_90"].notna().all()
 
 

@@ -43,7 +43,7 @@ def _table():
 PANEL = read_panel(_table())
 DATA = TrainingData(PANEL, 0)
 SIZE = {"window_steps": 12, "diffusion_steps": 10, "channels": 8, "layers": 1, "heads": 2}
-RUN = {"n_samples": 4, "epochs": 1, "variance": "fixed", "device": "cpu"}
+RUN = {"n_samples": 4, "epochs": 1, "sampler": "ddpm", "variance": "fixed", "device": "cpu"}
 QUIET = {"random_state": 0, "verbose": 0}
 
 

@@ -28,8 +28,8 @@ from tsimpute.sampling.inference import SamplingPlan
 from tsimpute.sampling.methods import FITTED_SAMPLERS, VARIANCES, known_sampler, method_for
 
 USUAL_STEPS = (1, 2, 3, 5, 10, 20, 50, 100, 200, 500, 1000)
-# First and second order, with noise of their own and without, each at one evaluation a step.
-USUAL_SAMPLERS = ("ddpm", "dpm-solver++2m-sde", "ddim", "unipc")
+# Second and first order, with noise of their own and without, each at one evaluation a step.
+USUAL_SAMPLERS = ("dpm-solver++2m-sde", "ddpm", "ddim", "unipc")
 # "large" only where it is named: as variance of the last of few steps it is far too wide.
 USUAL_VARIANCES = tuple(name for name in VARIANCES if name != "large")
 MAX_WINDOWS = 16

@@ -37,7 +37,7 @@ def impute(
         int | None, typer.Option(min=1, help="behind medians and quantiles [default: the model's]")
     ] = None,
     method: Annotated[str | None, typer.Option(help="samples, or head: one evaluation")] = None,
-    sampler: Annotated[str | None, typer.Option(help="ddpm, ddim, unipc, …")] = None,
+    sampler: Annotated[str | None, typer.Option(help="dpm-solver++2m-sde, ddpm, ddim, …")] = None,
     variance: Annotated[str | None, typer.Option(help="crps, npr, fixed, …")] = None,
     uncalibrated: Uncalibrated = False,
     time_column: TimeColumn = None,

@@ -250,7 +250,7 @@ class ChoosesSampling(FittedImputer):
         steps : int or sequence of int, optional
             Default: 1, 2, 3, 5, 10, 20, … and all that the model has.
         samplers : str or sequence of str, optional
-            Default: the imputer's own, "ddpm", "dpm-solver++2m-sde", "ddim", "unipc", and what
+            Default: the imputer's own, "dpm-solver++2m-sde", "ddpm", "ddim", "unipc", and what
             was fitted for this model.
         variances : str or sequence of str, optional
             Default: all that the model can use, but for "large".

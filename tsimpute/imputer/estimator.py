@@ -151,7 +151,7 @@ class EDDPMImputer(
     min_observed : int or float, default=None
         Observed cells of its own feature that one of the windows that see a hole must have, as
         a number or, below 1, as a share of the window's rows; other holes stay NaN. None: none.
-    sampler : str, default="ddpm"
+    sampler : str, default="dpm-solver++2m-sde"
         How the kept steps are walked: "ddpm", "ddim", "dpm-solver-2", "dpm-solver-3",
         "dpm-solver++2m", "dpm-solver++2m-sde", "unipc", "s-pndm", "f-pndm", "genie", or, after
         `fit_sampler`, "ggdm", "tdas" or "genie-distilled". "ddim(0.5)" is DDIM with half of the
@@ -269,7 +269,7 @@ class EDDPMImputer(
         order: Any = None,
         max_gap: Any = None,
         min_observed: float | None = None,
-        sampler: str = "ddpm",
+        sampler: str = "dpm-solver++2m-sde",
         variance: str = "crps",
         antithetic: bool = True,
         start: str = "noise",
