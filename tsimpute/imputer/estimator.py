@@ -152,11 +152,12 @@ class EDDPMImputer(
         Observed cells of its own feature that one of the windows that see a hole must have, as
         a number or, below 1, as a share of the window's rows; other holes stay NaN. None: none.
     sampler : str, default="dpm-solver++2m-sde"
-        How the kept steps are walked: "ddpm", "ddim", "dpm-solver-2", "dpm-solver-3",
-        "dpm-solver++2m", "dpm-solver++2m-sde", "unipc", "s-pndm", "f-pndm", "genie", or, after
-        `fit_sampler`, "ggdm", "tdas" or "genie-distilled". "ddim(0.5)" is DDIM with half of the
-        noise of "ddpm" (eta, 0 to 1). "ggdm" and "genie-distilled" have no use for a variance:
-        the default then stands for "fixed", and another one is refused.
+        How the kept steps are walked: "dpm-solver++2m-sde" (second order, with noise; Lu et al.
+        2022b), "ddpm", "ddim", "dpm-solver-2", "dpm-solver-3", "dpm-solver++2m", "unipc",
+        "s-pndm", "f-pndm", "genie", or, after `fit_sampler`, "ggdm", "tdas" or
+        "genie-distilled". "ddim(0.5)" is DDIM with half of the noise of "ddpm" (eta, 0 to 1).
+        "ggdm" and "genie-distilled" have no use for a variance: the default then stands for
+        "fixed", and another one is refused.
     variance : {"fixed", "large", "analytic", "crps", "npr", "sn"}, default="crps"
         What the sampler is told of the variance of the clean values. All but "fixed" make
         quantiles those of the mixture of the Gaussians in which the trajectories end; the last
