@@ -273,8 +273,8 @@ def _read(path: Path, device: str) -> EDDPMImputer:
     )
     model = _with_parts(_with_heads(model, path, config, stored), path)
     # What older formats knew.
-    plain = {"sampler": "ddpm", "variance": "fixed", "antithetic": False, "period": None}
-    plain |= {"warmup": 0.0}
+    walk = {"sampler": "ddpm", "variance": "fixed", "antithetic": False}
+    plain = {**walk, "period": None, "warmup": 0.0}
     imputer = EDDPMImputer(**(plain | config["parameters"] | {"device": device}))
     history = pd.read_csv(path / "history.csv")
     keep_prob = stored.get("keep_prob_history")  # older models lack it

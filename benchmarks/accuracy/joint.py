@@ -104,7 +104,7 @@ def main() -> None:
     parser.add_argument("--stays", type=int, default=40)
     parser.add_argument("--samples", type=int, default=16)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--sampler", default="ddpm", help="of all but independent draws")
+    parser.add_argument("--sampler", default="ddpm", help="of plain and coupled samples")
     parser.add_argument("--iterations", type=int, default=500, help="of the head's training")
     add_reference_options(parser)
     parser.add_argument("--kept", nargs="+", default=list(PLACES))
@@ -122,7 +122,7 @@ def main() -> None:
         rows.append({"kind": "reference", "kept": KEPT})
     rows += [{"kind": kind, "kept": k} for k in options.kept for kind in ("plain", "coupled")]
     for row in rows:
-        sampler = "ddpm" if row["kind"] in ("independent", "reference") else options.sampler
+        sampler = {"independent": "", "reference": "ddpm"}.get(row["kind"], options.sampler)
         asked = {**identity(options), **row, "sampler": sampler}
         n = options.reference_samples if row["kind"] == "reference" else options.samples
         asked |= {"iterations": options.iterations, "n_stays": options.stays}

@@ -130,7 +130,7 @@ def main() -> None:
     data = read_case(options)
     imputer, train_seconds = with_marginals(data, options)
     for row in wanted(options):
-        sampler = "ddpm" if row["method"] in ("head", "reference") else options.sampler
+        sampler = {"head": "", "reference": "ddpm"}.get(row["method"], options.sampler)
         asked = {**identity(options), **row, "sampler": sampler}
         asked |= {"iterations": options.iterations, "n_stays": options.stays}
         asked |= {"seed": options.seed}
