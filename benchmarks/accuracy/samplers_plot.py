@@ -1,7 +1,8 @@
-"""Table and pictures of `samplers.csv`: CRPS against evaluations.
+"""Tables and pictures of `samplers.csv`: CRPS against evaluations.
 
 python benchmarks/accuracy/samplers_plot.py
 
+`samplers.md` has every row, `samplers_overview.md` the CRPS by method and number of steps.
 `samplers.png` shows the settings on chosen steps beside the marginal head (`marginals.csv`);
 `samplers_grid.png` every sampler, and `samplers_variances.png` every variance, on uniform steps,
 with a panel for each data set.
@@ -59,7 +60,7 @@ def write_markdown(path: Path) -> None:
     """Every row, by data, hidden share, size and evaluations; the lowest CRPS of each is bold."""
     rows = read_rows(RESULTS / "samplers.csv")
     rows["missing"] = rows["missing"].map("{:.0%}".format).where(rows["missing"].notna(), "")
-    case = ["data", "missing", "n_stays", "n_samples"]
+    case = ["data", "missing", "n_stays", "n_samples", "seed"]
     rows = rows.sort_values([*case, "nfe_per_window", "crps"])
     best = rows.groupby(case)["crps"].transform("min")
     rows = rows.assign(best=rows["crps"] == best)
@@ -68,6 +69,7 @@ def write_markdown(path: Path) -> None:
         "hidden",
         "windows",
         "trajectories",
+        "seed",
         "sampler",
         "variance",
         "pairs",
@@ -79,8 +81,8 @@ def write_markdown(path: Path) -> None:
     for row in rows.itertuples():
         kept = row.kept if row.kept.count(" ") < 25 else f"all {row.kept.count(' ') + 1}"
         crps = f"**{row.crps:.4f}**" if row.best else f"{row.crps:.4f}"
-        cells = [row.data, row.missing, row.n_stays, row.n_samples, row.sampler]
-        cells += [row.variance, "yes" if row.antithetic else "", kept, row.nfe_per_window]
+        cells = [row.data, row.missing, row.n_stays, row.n_samples, row.seed]
+        cells += [row.sampler, row.variance, "yes" if row.antithetic else "", kept, row.nfe_per_window]
         cells += [f"{row.mae:.4f}", f"{row.rmse:.4f}", crps, f"{row.coverage_50:.3f}"]
         cells += [f"{row.coverage_90:.3f}", "" if math.isnan(row.seconds) else f"{row.seconds:.0f}"]
         lines.append("| " + " | ".join(map(str, cells)) + " |")
@@ -88,23 +90,84 @@ def write_markdown(path: Path) -> None:
 
 
 GRID = {  # trajectories and windows: as many hidden cells at 50 and 90 % in fewer of them
-    "Healthcare, 10 % hidden": {"data": "healthcare", "missing": 0.1, "n_stays": 20},
-    "Healthcare, 50 % hidden": {"data": "healthcare", "missing": 0.5, "n_stays": 10},
-    "Healthcare, 90 % hidden": {"data": "healthcare", "missing": 0.9, "n_stays": 10},
-    "Air-quality": {"data": "air-quality", "n_stays": 20},
+    "Healthcare, 10 % hidden": {"data": "healthcare", "missing": 0.1, "n_stays": 20, "seed": 0},
+    "Healthcare, 50 % hidden": {"data": "healthcare", "missing": 0.5, "n_stays": 10, "seed": 0},
+    "Healthcare, 90 % hidden": {"data": "healthcare", "missing": 0.9, "n_stays": 10, "seed": 0},
+    "Air-quality": {"data": "air-quality", "n_stays": 20, "seed": 1},
 }
 GRID_SAMPLES = 8
+METHODS = [  # sampler, variance, antithetic pairs, and what the overview calls it
+    ("ddpm", "crps", False, "DDPM"),
+    ("ddpm", "crps", True, "DDPM, pairs"),
+    ("dpm-solver++2m-sde", "crps", False, "DPM-Solver++ 2M, SDE"),
+    ("dpm-solver++2m-sde", "crps", True, "DPM-Solver++ 2M, SDE, pairs (the default)"),
+    ("dpm-solver++2m", "crps", False, "DPM-Solver++ 2M"),
+    ("unipc", "crps", False, "UniPC"),
+    ("ddim", "crps", False, "DDIM"),
+    ("dpm-solver-2", "crps", False, "DPM-Solver-2"),
+    ("dpm-solver-3", "crps", False, "DPM-Solver-3"),
+    ("s-pndm", "crps", False, "S-PNDM, one evaluation more than steps"),
+    ("f-pndm", "crps", False, "F-PNDM, up to three more"),
+    ("genie", "crps", False, "GENIE, up to five evaluations a step"),
+    ("genie-distilled", "fixed", False, "GENIE, distilled head, fixed variance"),
+    ("ggdm", "fixed", False, "GGDM, fitted, fixed variance"),
+    ("tdas", "fixed", False, "TDAS, fixed variance"),
+    ("naive", "fixed", False, "skipped naively"),
+    ("ddpm", "fixed", False, "DDPM, fixed variance"),
+    ("ddpm", "large", False, "DDPM, large variance"),
+    ("ddpm", "analytic", False, "DDPM, Analytic-DPM"),
+    ("ddpm", "npr", False, "DDPM, NPR"),
+    ("ddpm", "sn", False, "DDPM, SN"),
+    ("ddim", "fixed", False, "DDIM, fixed variance"),
+    ("ddim", "analytic", False, "DDIM, Analytic-DPM"),
+    ("ddim", "npr", False, "DDIM, NPR"),
+    ("ddim", "sn", False, "DDIM, SN"),
+]
 MOST = 1.6  # times the lowest CRPS is shown; what is worse leaves the picture
 NFE = "network evaluations a trajectory"
 
 
-def grid_rows(case: dict[str, object]) -> pd.DataFrame:
-    """Rows of one panel on uniform steps, not in pairs, with the evaluations of one trajectory."""
+def case_rows(case: dict[str, object]) -> pd.DataFrame:
+    """Rows of one data set and hidden share on evenly or quadratically spaced steps."""
     rows = read_rows(RESULTS / "samplers.csv")
-    rows = rows[(rows["placement"] == "uniform") & ~rows["antithetic"]]
+    rows = rows[rows["placement"].isin(["uniform", "quadratic"])]
     for name, value in {**case, "n_samples": GRID_SAMPLES}.items():
         rows = rows[rows[name] == value]
+    return rows
+
+
+def grid_rows(case: dict[str, object]) -> pd.DataFrame:
+    """Rows of one panel on uniform steps, not in pairs, with the evaluations of one trajectory."""
+    rows = case_rows(case)
+    rows = rows[(rows["placement"] == "uniform") & ~rows["antithetic"]]
     return rows.assign(**{NFE: rows["nfe_per_window"] / rows["n_samples"], "CRPS": rows["crps"]})
+
+
+def write_overview(path: Path) -> None:
+    """A table for each data set: CRPS by method and steps, the lowest of each column bold."""
+    path.write_text("\n\n".join(f"{title}:\n\n{overview(GRID[title])}" for title in GRID) + "\n")
+
+
+def overview(case: dict[str, object]) -> str:
+    """Markdown of one data set: every sampler with the variance head, every variance of DDPM."""
+    rows = case_rows(case)
+    at_once = (rows["placement"] == "quadratic") & ~rows["kept"].str.contains(" ")
+    rows = rows[~at_once].assign(steps=rows["kept"].str.count(" ") + 1)  # one step is one step
+    lines = {}
+    for sampler, variance, paired, name in METHODS:
+        same = (rows["sampler"] == sampler) & (rows["variance"] == variance)
+        lines[name] = rows[same & (rows["antithetic"] == paired)]
+    table = pd.concat(lines, names=["method"]).reset_index("method")
+    table = table.assign(placement=table["placement"].str.replace("uniform", " uniform"))
+    table = table.pivot(index="method", columns=["placement", "steps"], values="crps")
+    table = table.reindex(lines).dropna(how="all").sort_index(axis=1)
+    text = table.map(lambda crps: "" if math.isnan(crps) else f"{crps:.4f}".removeprefix("0"))
+    best = table.round(4) == table.round(4).min()
+    text = text.where(~best, "**" + text + "**")
+    head = [f"{steps} {placement.strip()}" for placement, steps in text.columns]
+    marked = [[name, *row] for name, row in zip(text.index, text.to_numpy(), strict=True)]
+    lines_of_table = [["CRPS", *head], ["---"] * (len(head) + 1), *marked]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines_of_table)
 
 
 def by_sampler(rows: pd.DataFrame) -> pd.DataFrame:
@@ -144,6 +207,7 @@ def draw_panels(choose: Callable[[pd.DataFrame], pd.DataFrame], by: str, path: P
 def main() -> None:
     """Write all of them."""
     write_markdown(RESULTS / "samplers.md")
+    write_overview(RESULTS / "samplers_overview.md")
     draw_panels(by_sampler, "sampler", RESULTS / "samplers_grid.png")
     draw_panels(by_variance, "variance", RESULTS / "samplers_variances.png")
     table = settings().rename(columns={"nfe_per_window": "network evaluations a window"})
