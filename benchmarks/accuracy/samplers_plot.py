@@ -11,7 +11,7 @@ with a panel for each data set.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from itertools import zip_longest
 from pathlib import Path
 
@@ -62,31 +62,34 @@ def write_markdown(path: Path) -> None:
     rows["missing"] = rows["missing"].map("{:.0%}".format).where(rows["missing"].notna(), "")
     case = ["data", "missing", "n_stays", "n_samples", "seed"]
     rows = rows.sort_values([*case, "nfe_per_window", "crps"])
-    best = rows.groupby(case)["crps"].transform("min")
-    rows = rows.assign(best=rows["crps"] == best)
-    names = [
-        "data",
-        "hidden",
-        "windows",
-        "trajectories",
-        "seed",
-        "sampler",
-        "variance",
-        "pairs",
-        "kept steps",
-        "evaluations",
-    ]
-    names += ["MAE", "RMSE", "CRPS", "50 % covers", "90 % covers", "seconds"]
-    lines = ["| " + " | ".join(names) + " |", "|---" * len(names) + "|"]
-    for row in rows.itertuples():
-        kept = row.kept if row.kept.count(" ") < 25 else f"all {row.kept.count(' ') + 1}"
-        crps = f"**{row.crps:.4f}**" if row.best else f"{row.crps:.4f}"
-        cells = [row.data, row.missing, row.n_stays, row.n_samples, row.seed]
-        cells += [row.sampler, row.variance, "yes" if row.antithetic else "", kept, row.nfe_per_window]
-        cells += [f"{row.mae:.4f}", f"{row.rmse:.4f}", crps, f"{row.coverage_50:.3f}"]
-        cells += [f"{row.coverage_90:.3f}", "" if math.isnan(row.seconds) else f"{row.seconds:.0f}"]
-        lines.append("| " + " | ".join(map(str, cells)) + " |")
-    path.write_text("\n".join(lines) + "\n")
+    crps = rows["crps"].map("{:.4f}".format)
+    best = rows["crps"] == rows.groupby(case)["crps"].transform("min")
+    n_kept = rows["kept"].str.count(" ") + 1
+    columns = {
+        "data": rows["data"],
+        "hidden": rows["missing"],
+        "windows": rows["n_stays"],
+        "trajectories": rows["n_samples"],
+        "seed": rows["seed"],
+        "sampler": rows["sampler"],
+        "variance": rows["variance"],
+        "pairs": rows["antithetic"].map({True: "yes", False: ""}),
+        "kept steps": rows["kept"].where(n_kept <= 25, "all " + n_kept.astype(str)),
+        "evaluations": rows["nfe_per_window"],
+        "MAE": rows["mae"].map("{:.4f}".format),
+        "RMSE": rows["rmse"].map("{:.4f}".format),
+        "CRPS": crps.where(~best, "**" + crps + "**"),
+        "50 % covers": rows["coverage_50"].map("{:.3f}".format),
+        "90 % covers": rows["coverage_90"].map("{:.3f}".format),
+        "seconds": rows["seconds"].map("{:.0f}".format).where(rows["seconds"].notna(), ""),
+    }
+    path.write_text(markdown(list(columns), zip(*columns.values(), strict=True)) + "\n")
+
+
+def markdown(names: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A table with a head of names."""
+    lines = [names, ["---"] * len(names), *rows]
+    return "\n".join(f"| {' | '.join(map(str, cells))} |" for cells in lines)
 
 
 GRID = {  # trajectories and windows: as many hidden cells at 50 and 90 % in fewer of them
@@ -165,9 +168,8 @@ def overview(case: dict[str, object]) -> str:
     best = table.round(4) == table.round(4).min()
     text = text.where(~best, "**" + text + "**")
     head = [f"{steps} {placement.strip()}" for placement, steps in text.columns]
-    marked = [[name, *row] for name, row in zip(text.index, text.to_numpy(), strict=True)]
-    lines_of_table = [["CRPS", *head], ["---"] * (len(head) + 1), *marked]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines_of_table)
+    rows_of_table = zip(text.index, *text.to_numpy().T, strict=True)
+    return markdown(["CRPS", *head], rows_of_table)
 
 
 def by_sampler(rows: pd.DataFrame) -> pd.DataFrame:
