@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import multiprocessing
 from pathlib import Path
 
 import pandas as pd
@@ -11,12 +12,16 @@ import pytest
 PATH = Path(__file__).resolve().parents[1] / "benchmarks" / "accuracy" / "records.py"
 
 
-@pytest.fixture(scope="module")
-def records():
-    spec = importlib.util.spec_from_file_location("records", PATH)
+def load_records(path):
+    spec = importlib.util.spec_from_file_location("records", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def records():
+    return load_records(PATH)
 
 
 ROW = {"seconds": 3600.0, "rate": 0.1, "tiny": 1e-3, "n": 40, "kept": "27", "name": "", "on": True}
@@ -36,3 +41,24 @@ def test_a_row_that_is_measured_again_replaces_the_old_one(records, tmp_path):
         records.add_row(file, ROW | {"crps": crps}, list(ROW))
         records.add_row(file, ROW | {"name": "other", "crps": crps}, list(ROW))
     assert pd.read_csv(file)["crps"].tolist() == [0.3, 0.3]
+
+
+def add_many(module_path: Path, file: Path, name: str) -> None:
+    records = load_records(module_path)
+    for kept in range(15):
+        records.add_row(file, {"name": name, "kept": str(kept), "crps": 0.2}, ["name", "kept"])
+
+
+def test_processes_that_write_at_the_same_time_lose_no_row(records, tmp_path):
+    file = tmp_path / "rows.csv"
+    names = ["a" * 2_000, "b", "c"]
+    context = multiprocessing.get_context("spawn")
+    processes = [context.Process(target=add_many, args=(PATH, file, name)) for name in names]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0, 0, 0]
+    rows = records.read_rows(file)
+    assert rows.groupby("name")["kept"].nunique().to_dict() == dict.fromkeys(names, 15)
+    assert len(rows) == 45

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from filelock import FileLock
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
 CACHE = Path(__file__).resolve().parents[1] / ".cache"
@@ -47,16 +48,20 @@ def add_row(file: Path, row: dict[str, Any], key: list[str]) -> None:
 
 
 def add_rows(file: Path, rows: list[dict[str, Any]], key: list[str]) -> None:
-    """Write rows, replacing older ones with the same keys; the file is replaced atomically."""
+    """Write rows, replacing older ones with the same keys; the file is replaced atomically.
+
+    One process at a time: what others add to the same file meanwhile is neither lost nor mixed up.
+    """
     table = pd.DataFrame(rows)
-    if file.is_file():
-        old = read_rows(file)
-        same = _key_index(old, key).isin(_key_index(table, key))
-        table = pd.concat([old[~same], table], ignore_index=True)
     file.parent.mkdir(parents=True, exist_ok=True)
-    temporary = file.with_suffix(".tmp")
-    table.to_csv(temporary, index=False, float_format="%.6g")
-    os.replace(temporary, file)
+    with FileLock(file.with_suffix(".lock")):
+        if file.is_file():
+            old = read_rows(file)
+            same = _key_index(old, key).isin(_key_index(table, key))
+            table = pd.concat([old[~same], table], ignore_index=True)
+        temporary = file.with_suffix(".tmp")
+        table.to_csv(temporary, index=False, float_format="%.6g")
+        os.replace(temporary, file)
 
 
 def _key_index(table: pd.DataFrame, key: list[str]) -> pd.MultiIndex:
