@@ -12,8 +12,8 @@ import pytest
 PATH = Path(__file__).resolve().parents[1] / "benchmarks" / "accuracy" / "records.py"
 
 
-def load_records(path):
-    spec = importlib.util.spec_from_file_location("records", path)
+def load_records():
+    spec = importlib.util.spec_from_file_location("records", PATH)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -21,7 +21,7 @@ def load_records(path):
 
 @pytest.fixture(scope="module")
 def records():
-    return load_records(PATH)
+    return load_records()
 
 
 ROW = {"seconds": 3600.0, "rate": 0.1, "tiny": 1e-3, "n": 40, "kept": "27", "name": "", "on": True}
@@ -43,8 +43,8 @@ def test_a_row_that_is_measured_again_replaces_the_old_one(records, tmp_path):
     assert pd.read_csv(file)["crps"].tolist() == [0.3, 0.3]
 
 
-def add_many(module_path: Path, file: Path, name: str) -> None:
-    records = load_records(module_path)
+def add_many(file: Path, name: str) -> None:
+    records = load_records()
     for kept in range(15):
         records.add_row(file, {"name": name, "kept": str(kept), "crps": 0.2}, ["name", "kept"])
 
@@ -53,7 +53,7 @@ def test_processes_that_write_at_the_same_time_lose_no_row(records, tmp_path):
     file = tmp_path / "rows.csv"
     names = ["a" * 2_000, "b", "c"]
     context = multiprocessing.get_context("spawn")
-    processes = [context.Process(target=add_many, args=(PATH, file, name)) for name in names]
+    processes = [context.Process(target=add_many, args=(file, name)) for name in names]
     for process in processes:
         process.start()
     for process in processes:

@@ -122,6 +122,7 @@ METHODS = [  # sampler, variance, antithetic pairs, and what the overview calls 
     ("ddpm", "npr", False, "DDPM, NPR"),
     ("ddpm", "sn", False, "DDPM, SN"),
     ("ddim", "fixed", False, "DDIM, fixed variance"),
+    ("ddim", "large", False, "DDIM, large variance"),
     ("ddim", "analytic", False, "DDIM, Analytic-DPM"),
     ("ddim", "npr", False, "DDIM, NPR"),
     ("ddim", "sn", False, "DDIM, SN"),
@@ -152,7 +153,7 @@ def write_overview(path: Path) -> None:
 
 
 def overview(case: dict[str, object]) -> str:
-    """Markdown of one data set: every sampler with the variance head, every variance of DDPM."""
+    """Markdown of one data set, a line for each of `METHODS` that has rows."""
     rows = case_rows(case)
     at_once = (rows["placement"] == "quadratic") & ~rows["kept"].str.contains(" ")
     rows = rows[~at_once].assign(steps=rows["kept"].str.count(" ") + 1)  # one step is one step
@@ -161,13 +162,12 @@ def overview(case: dict[str, object]) -> str:
         same = (rows["sampler"] == sampler) & (rows["variance"] == variance)
         lines[name] = rows[same & (rows["antithetic"] == paired)]
     table = pd.concat(lines, names=["method"]).reset_index("method")
-    table = table.assign(placement=table["placement"].str.replace("uniform", " uniform"))
     table = table.pivot(index="method", columns=["placement", "steps"], values="crps")
-    table = table.reindex(lines).dropna(how="all").sort_index(axis=1)
+    table = table.reindex(lines).dropna(how="all").sort_index(axis=1, ascending=[False, True])
     text = table.map(lambda crps: "" if math.isnan(crps) else f"{crps:.4f}".removeprefix("0"))
     best = table.round(4) == table.round(4).min()
     text = text.where(~best, "**" + text + "**")
-    head = [f"{steps} {placement.strip()}" for placement, steps in text.columns]
+    head = [f"{steps} {placement}" for placement, steps in text.columns]
     rows_of_table = zip(text.index, *text.to_numpy().T, strict=True)
     return markdown(["CRPS", *head], rows_of_table)
 
