@@ -126,17 +126,9 @@ def test_attention_in_chunks_is_the_same(make_pair, monkeypatch):
     inputs, is_real = _inputs((3, 6, 3)), torch.arange(6) < torch.tensor([[6], [4], [2]])
     expected = _run(network, *inputs, is_real=is_real)
     monkeypatch.setattr(attention, "MAX_BATCH", 4)
+    monkeypatch.setattr(attention, "suits_narrow", lambda *_: False)
     chunked = _run(network, *inputs, is_real=is_real)
     torch.testing.assert_close(chunked, expected, rtol=0, atol=1e-6)
-
-
-@pytest.mark.parametrize("padded", [False, True])
-def test_attention_with_gradients_is_the_same(padded):
-    q, k, v = torch.randn(3, 4, 2, 5, 8, generator=torch.Generator().manual_seed(0))
-    is_real = torch.arange(5) < torch.tensor([[5], [4], [2], [1]]) if padded else None
-    fused = attention.attend(q, k, v, is_real, 0.0)
-    by_products = attention.attend(q.requires_grad_(), k, v, is_real, 0.0)
-    torch.testing.assert_close(by_products.detach(), fused, rtol=0, atol=1e-6)
 
 
 # ---------------------------------------------------------------------------------------- padding

@@ -10,6 +10,7 @@ from torch.autograd import forward_ad
 from torch.nn import functional
 
 from tsimpute.denoiser.dropout import dropout
+from tsimpute.denoiser.narrow_attention import attend_narrow, suits_narrow
 
 MAX_BATCH = 65_535  # scaled_dot_product_attention on CUDA refuses a larger batch
 
@@ -29,6 +30,10 @@ def attend(q: Tensor, k: Tensor, v: Tensor, is_real: Tensor | None, drop: float)
     -------
     Tensor of float, shape (N, heads, S, D)
     """
+    if suits_narrow(q, drop) and not _has_tangent(q):
+        mixed = attend_narrow(q, k, v, is_real)
+        if mixed is not None:
+            return mixed
     mask = None if is_real is None else is_real[:, None, None, :]
     if (q.device.type == "cpu" and q.requires_grad) or _has_tangent(q):
         return _attend_by_products(q, k, v, mask, drop)

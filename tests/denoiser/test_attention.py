@@ -1,0 +1,93 @@
+"""All ways to attend mix the same values with the same weights."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tsimpute.denoiser import narrow_attention
+from tsimpute.denoiser.attention import attend
+from tsimpute.denoiser.narrow_attention import attend_narrow, suits_narrow
+
+
+def _drawn(n, heads, size, width, padded=False, seed=0, dtype=torch.float64):
+    rng = torch.Generator().manual_seed(seed)
+    shape = (3, n, heads, size, width)
+    q, k, v = torch.randn(shape, generator=rng, dtype=dtype)
+    n_real = torch.randint(1, size + 1, (n, 1), generator=rng)
+    return q, k, v, (torch.arange(size) < n_real) if padded else None
+
+
+def _by_definition(q, k, v, is_real):
+    scores = torch.einsum("nhid,nhjd->nhij", q, k) / math.sqrt(q.shape[-1])
+    if is_real is not None:
+        scores = scores.masked_fill(~is_real[:, None, None], -torch.inf)
+    return torch.einsum("nhij,nhjd->nhid", scores.softmax(-1), v)
+
+
+sizes = st.tuples(st.integers(1, 3), st.integers(1, 3), st.integers(1, 9), st.integers(1, 8))
+
+
+@settings(deadline=None)
+@given(sizes, st.booleans(), st.integers(0, 99))
+def test_narrow_heads_mix_as_defined(shape, padded, seed):
+    drawn = _drawn(*shape, padded, seed)
+    torch.testing.assert_close(attend_narrow(*drawn), _by_definition(*drawn))
+
+
+@settings(deadline=None)
+@given(sizes, st.booleans(), st.integers(0, 99))
+def test_narrow_heads_have_the_gradient_of_the_definition(shape, padded, seed):
+    *drawn, is_real = _drawn(*shape, padded, seed)
+    found, expected = ([part.clone().requires_grad_() for part in drawn] for _ in range(2))
+    wanted = torch.randn(shape, dtype=torch.float64)
+    (attend_narrow(*found, is_real) * wanted).sum().backward()
+    (_by_definition(*expected, is_real) * wanted).sum().backward()
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one.grad, other.grad)
+
+
+def test_pieces_do_not_show(monkeypatch):
+    *drawn, is_real = _drawn(5, 3, 4, 2, padded=True)
+    parts = [part.clone().requires_grad_() for part in drawn]
+    whole = attend_narrow(*parts, is_real)
+    grads = torch.autograd.grad(whole.square().sum(), parts)
+    monkeypatch.setattr(narrow_attention, "CACHED_WEIGHTS", 4 * 16)  # 15 sequences by 4 and by 2
+    again = attend_narrow(*parts, is_real)
+    torch.testing.assert_close(again, whole)
+    torch.testing.assert_close(torch.autograd.grad(again.square().sum(), parts), grads)
+
+
+@pytest.mark.parametrize("score", [-200.0, 200.0])
+@pytest.mark.parametrize("with_gradient", [False, True])
+def test_scores_beyond_exp_are_mixed_another_way(score, with_gradient):
+    q = torch.full((1, 1, 3, 4), 10.0, requires_grad=with_gradient)
+    k = torch.full((1, 1, 3, 4), score / 20)  # q k / sqrt(4) is the score
+    v = torch.arange(12.0).reshape(1, 1, 3, 4)
+    assert attend_narrow(q, k, v, None) is None
+    torch.testing.assert_close(attend(q, k, v, None, 0.0), v.mean(2, True).expand_as(v))
+
+
+def test_what_is_not_a_number_stays_so():
+    q, k, v, _ = _drawn(1, 1, 3, 2)
+    assert attend(q * torch.nan, k, v, None, 0.0).isnan().all()
+
+
+@pytest.mark.parametrize("padded", [False, True])
+@pytest.mark.parametrize("with_gradient", [False, True])
+def test_wide_heads_mix_as_defined(padded, with_gradient):
+    q, k, v, is_real = _drawn(4, 2, 5, 24, padded)
+    assert not suits_narrow(q, 0.0)
+    found = attend(q.requires_grad_(with_gradient), k, v, is_real, 0.0)
+    torch.testing.assert_close(found.detach(), _by_definition(q.detach(), k, v, is_real))
+
+
+def test_dropped_weights_are_not_those_of_narrow_heads():
+    q, k, v, _ = _drawn(2, 2, 5, 4)
+    assert suits_narrow(q, 0.0)
+    assert not suits_narrow(q, 0.1)
+    assert not suits_narrow(q.half(), 0.0)
