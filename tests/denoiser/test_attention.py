@@ -72,6 +72,16 @@ def test_scores_beyond_exp_are_mixed_another_way(score, with_gradient):
     torch.testing.assert_close(attend(q, k, v, None, 0.0), v.mean(2, True).expand_as(v))
 
 
+@pytest.mark.parametrize("with_gradient", [False, True])
+def test_padding_does_not_matter_however_large(with_gradient):
+    q, k, v, _ = _drawn(1, 2, 4, 3)
+    is_real = torch.tensor([[True, True, False, True]])
+    expected = _by_definition(q, k, v, is_real)
+    k[:, :, 2], v[:, :, 2] = 1e6, -1e6
+    found = attend_narrow(q.requires_grad_(with_gradient), k, v, is_real)
+    torch.testing.assert_close(found.detach(), expected)
+
+
 def test_what_is_not_a_number_stays_so():
     q, k, v, _ = _drawn(1, 1, 3, 2)
     assert attend(q * torch.nan, k, v, None, 0.0).isnan().all()
@@ -87,7 +97,7 @@ def test_wide_heads_mix_as_defined(padded, with_gradient):
 
 
 def test_dropped_weights_are_not_those_of_narrow_heads():
-    q, k, v, _ = _drawn(2, 2, 5, 4)
+    q, *_ = _drawn(2, 2, 5, 4)
     assert suits_narrow(q, 0.0)
     assert not suits_narrow(q, 0.1)
     assert not suits_narrow(q.half(), 0.0)

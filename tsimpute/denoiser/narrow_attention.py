@@ -29,7 +29,7 @@ def suits_narrow(q: Tensor, drop: float) -> bool:
 def attend_narrow(q: Tensor, k: Tensor, v: Tensor, is_real: Tensor | None) -> Tensor | None:
     """Mix v by softmax(q k / sqrt(D)); arguments and result as of `attend`.
 
-    exp(q k) is not scaled by its largest value first, which takes longer than all the rest; the
+    exp(q k) is not divided by its largest value first, which takes longer than all the rest; the
     sums that it is divided by come with the mixture, from a column of ones beside v.
 
     Returns
@@ -37,56 +37,47 @@ def attend_narrow(q: Tensor, k: Tensor, v: Tensor, is_real: Tensor | None) -> Te
     Tensor or None
         None where the scores are so large that exp leaves the range of float32.
     """
-    mixed, sums = _Narrow.apply(q, k, v, is_real)  # type: ignore[no-untyped-call]
-    least, most = sums.aminmax()
+    n, heads, size, width = q.shape
+    v = torch.cat([v, v.new_ones(n, heads, size, 1)], dim=-1)
+    if is_real is not None:
+        real = is_real[:, None, :, None]
+        k, v = k * real, v * real
+    flat = [part.reshape(n * heads, size, -1) for part in (q * width**-0.5, k, v)]
+    mixed = _Mixed.apply(*flat)  # type: ignore[no-untyped-call]
+    sums = mixed[..., width:]
+    least, most = sums.detach().aminmax()
     if least < 1 / LARGEST_SUM or most > LARGEST_SUM:  # not so for NaN, which is told
         return None
-    return mixed  # type: ignore[no-any-return]
+    return (mixed[..., :width] / sums).view(n, heads, size, width)  # type: ignore[no-any-return]
 
 
-class _Narrow(torch.autograd.Function):
-    """With a backward pass that computes the weights again, in place of keeping them."""
+class _Mixed(torch.autograd.Function):
+    """exp(q k) v; the backward pass computes exp(q k) again, in place of keeping it."""
 
     @staticmethod
-    def forward(
-        ctx: Any, q: Tensor, k: Tensor, v: Tensor, is_real: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
-        n, heads, size, width = q.shape
-        q, k = (q * width**-0.5).reshape(-1, size, width), k.reshape(-1, size, width)
-        v = torch.cat([v, v.new_ones(n, heads, size, 1)], dim=-1)
-        if is_real is not None:
-            v = v * is_real[:, None, :, None]
-        v = v.reshape(-1, size, width + 1)
+    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        ctx.save_for_backward(q, k, v)
         out = torch.empty_like(v)
         for few in _pieces(q, CACHED_WEIGHTS):
-            weights = torch.bmm(q[few], k[few].transpose(1, 2)).exp_()
-            torch.bmm(weights, v[few], out=out[few])
-        sums = out[..., width:]
-        mixed = out[..., :width] / sums
-        ctx.save_for_backward(q, k, v, mixed, sums, is_real)
-        ctx.mark_non_differentiable(sums)
-        return mixed.view(n, heads, size, width), sums
+            torch.bmm(_weights(q[few], k[few]), v[few], out=out[few])
+        return out
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
-        q, k, v, mixed, sums, is_real = ctx.saved_tensors
-        n, heads, size, width = grad.shape
-        grad = grad.reshape(-1, size, width) / sums
-        # With w = exp(q k): d w = grad v' - grad . mixed, which is one product beside the ones.
-        grad_of_weights = torch.cat([grad, -(grad * mixed).sum(-1, keepdim=True)], dim=-1)
-        grad_q, grad_k, grad_v = (torch.empty_like(part) for part in (q, k, k))
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        q, k, v = ctx.saved_tensors
+        grad_q, grad_k, grad_v = (torch.empty_like(part) for part in (q, k, v))
         for few in _pieces(q, CACHED_WEIGHTS // 2):  # the weights and their gradient
-            weights = torch.bmm(q[few], k[few].transpose(1, 2)).exp_()
+            weights = _weights(q[few], k[few])
             torch.bmm(weights.transpose(1, 2), grad[few], out=grad_v[few])
-            weights *= torch.bmm(grad_of_weights[few], v[few].transpose(1, 2))
+            weights *= torch.bmm(grad[few], v[few].transpose(1, 2))  # of q k
             torch.bmm(weights, k[few], out=grad_q[few])
             torch.bmm(weights.transpose(1, 2), q[few], out=grad_k[few])
-        shape = (n, heads, size, width)
-        grad_v = grad_v.view(shape)
-        if is_real is not None:
-            grad_v = grad_v * is_real[:, None, :, None]
-        return (grad_q * width**-0.5).view(shape), grad_k.view(shape), grad_v, None
+        return grad_q, grad_k, grad_v
+
+
+def _weights(q: Tensor, k: Tensor) -> Tensor:
+    return torch.bmm(q, k.transpose(1, 2)).exp_()
 
 
 def _pieces(q: Tensor, n_weights: int) -> list[slice]:
