@@ -15,7 +15,8 @@ steps with the levels of the whole chain, which fit together at no step but the 
 "ggdm", "tdas" and "genie-distilled" are fitted on the training windows for the steps of their row.
 `nfe_per_window` counts a Jacobian-vector product, which "genie" takes, as three evaluations.
 What an earlier row has asked the network is not evaluated again; `seconds` count it all the same.
-Rows are written one by one, so that the script can be stopped and started again. Protocols of CSDI.
+Rows are written one by one, so that the script can be stopped and started again, and with `--chunk`
+within a row too; other chunks mean other noise. Protocols of CSDI.
 Needs TSIMPUTE_DATA.
 """
 
@@ -23,15 +24,17 @@ from __future__ import annotations
 
 import argparse
 import math
-import time
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from cases import CASE_KEY, add_options, base, file_name, identity, in_units, read_case
 from healthcare import WELL_PLACED, Data
+from kept_samples import kept_answers
 from records import CACHE, RESULTS, add_row, circumstances, has_row
 from remembered import Remembered
 
@@ -194,39 +197,52 @@ def run_row(
     row: dict[str, Any], imputer: EDDPMImputer, data: Data, options: argparse.Namespace
 ) -> dict[str, Any]:
     """Ask for the quantiles of one row and score them; network evaluations are counted."""
-    stays = data.test[: options.stays]
-    full, windows_seen = imputer.model_, []
+    stays, target = data.test[: options.stays], data.target[data.test[: options.stays]]
+    full, trunk, evaluated, n_asked = imputer.model_, options.remembered, [], []
     grid = full.schedule.respaced([int(step) for step in row["kept"].split()])
     imputer.model_ = replace(full, grid=grid)
     imputer.set_params(antithetic=row["antithetic"], overlap=0.0)
     if row["sampler"] in FITTED:
         imputer.model_ = with_fitted(row, imputer, data, options)
     counter = full.network.skip_projection.register_forward_hook(
-        lambda module, inputs, output: windows_seen.append(len(output) * evaluations(output))
+        lambda module, inputs, output: evaluated.append(len(output) * evaluations(output))
     )
-    hidden = np.where(data.target[stays], np.nan, data.values[stays])
     choice = {"sampler": row["sampler"], "variance": row["variance"]}
-    trunk = options.remembered
-    begun, saved_s = time.perf_counter(), trunk.saved_s
+    saved_s = trunk.saved_s
+
+    def ask(given: np.ndarray, seed: int) -> np.ndarray:
+        n_asked.append(len(given))
+        asked = {"n_samples": options.samples, "random_state": seed, **choice}
+        return np.asarray(imputer.predict_quantiles(given, CRPS_LEVELS, **asked).values)
+
     try:
-        found = imputer.predict_quantiles(
-            hidden,
-            CRPS_LEVELS,
-            n_samples=options.samples,
-            random_state=options.seed,
-            **choice,
-        ).values
+        found, seconds = kept_answers(
+            ask,
+            np.where(target, np.nan, data.values[stays]),
+            seed=options.seed,
+            chunk=options.chunk or len(stays),
+            folder=parts_of(row, options),
+            name="windows",
+        )
     finally:
         counter.remove()
         imputer.model_ = full
-    seconds = round(time.perf_counter() - begun + trunk.saved_s - saved_s, 1)
-    target = data.target[stays]
     marks, truth = (
         in_units(cells, data, stays, target)
         for cells in (found[:, target], data.values[stays][target])
     )
-    answer = scores(marks, truth)
-    return answer | {"nfe_per_window": sum(windows_seen) / len(stays), "seconds": seconds}
+    return scores(marks, truth) | {
+        # of what was asked now: what an earlier call has kept was not counted
+        "nfe_per_window": sum(evaluated) / sum(n_asked) if n_asked else "",
+        "seconds": round(seconds + trunk.saved_s - saved_s, 1),
+        "chunk": options.chunk or "",
+    }
+
+
+def parts_of(row: dict[str, Any], options: argparse.Namespace) -> Path:
+    """Where the answers of a row lie until it is written."""
+    case = {**identity(options), **row, "n": options.samples, "seed": options.seed}
+    return CACHE / "samplers" / "rows" / "_".join(str(case[name]) for name in sorted(case))
 
 
 def main() -> None:
@@ -242,6 +258,7 @@ def main() -> None:
     parser.add_argument("--variances", nargs="+", default=list(VARIANCES))
     parser.add_argument("--placements", nargs="+", default=["by hand", "uniform", "quadratic"])
     parser.add_argument("--remember-gb", type=float, default=2, help="of the network's answers")
+    parser.add_argument("--chunk", type=int, default=0, help="windows of a part; 0: all in one")
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--device", default="auto")
     options = parser.parse_args()
@@ -263,6 +280,7 @@ def main() -> None:
             print(f"{row}: {error}", flush=True)
             continue
         add_row(FILE, asked | found | circumstances(), KEY)
+        shutil.rmtree(parts_of(row, options))
         print(
             f"{row['sampler']:18s} {row['variance']:8s} {row['kept']:15s} "
             f"pairs {row['antithetic']}: CRPS {found['crps']:.4f} MAE {found['mae']:.4f} "
