@@ -8,7 +8,7 @@ import torch
 from scipy.stats import norm
 
 from tsimpute.denoiser.marginals import LEVELS
-from tsimpute.denoiser.quantile_function import interpolation_matrix, moments
+from tsimpute.denoiser.quantile_function import interpolation_matrix, moments, quantiles_at
 
 
 def _quantiles_at(marks, wanted):
@@ -57,3 +57,13 @@ def test_the_weights_of_a_level_add_up_to_one():
     weights = interpolation_matrix(LEVELS, [0.001, 0.2, 0.5, 0.72, 0.9999])
     np.testing.assert_allclose(weights.sum(1), 1)
     assert ((weights != 0).sum(1) <= 2).all()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_quantiles_of_whole_arrays_are_those_of_the_matrix(dtype):
+    marks = _marks(3, n=12).numpy().astype(dtype)
+    wanted = [0.001, 0.005, 0.2, 0.5, 0.72, 0.9999]
+    found = quantiles_at(marks.T.reshape(-1, 4, 3), LEVELS, wanted)
+    expected = (marks @ interpolation_matrix(LEVELS, wanted).T).T.reshape(-1, 4, 3)
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+    assert found.dtype == np.float64

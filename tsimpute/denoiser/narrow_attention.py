@@ -26,33 +26,34 @@ def suits_narrow(q: Tensor, drop: float) -> bool:
     )
 
 
-def attend_narrow(q: Tensor, k: Tensor, v: Tensor, is_real: Tensor | None) -> Tensor | None:
-    """Mix v by softmax(q k / sqrt(D)); arguments and result as of `attend`.
+def attend_narrow(q: Tensor, k: Tensor, v: Tensor, is_real: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Mix v by softmax(q k / sqrt(D)); arguments as of `attend`.
 
     exp(q k) is not divided by its largest value first, which takes longer than all the rest; the
     sums that it is divided by come with the mixture, from a column of ones beside v.
 
     Returns
     -------
-    Tensor or None
-        None where the scores are so large that exp leaves the range of float32.
+    mixed : Tensor of float, shape (N, heads, S, D)
+    fits : Tensor of bool, shape (N,)
+        False where scores are so large that exp leaves the range of float32: `mixed` means nothing
+        there.
     """
     n, heads, size, width = q.shape
     v = torch.cat([v, v.new_ones(n, heads, size, 1)], dim=-1)
     if is_real is not None:
         real = is_real[:, None, :, None]
         k, v = k * real, v * real
-    flat = [part.reshape(n * heads, size, -1) for part in (q * width**-0.5, k, v)]
-    mixed = _Mixed.apply(*flat)  # type: ignore[no-untyped-call]
+    flat = [part.reshape(n * heads, size, -1) for part in (q, k, v)]
+    mixed = _Mixed.apply(*flat).view(n, heads, size, -1)  # type: ignore[no-untyped-call]
     sums = mixed[..., width:]
-    least, most = sums.detach().aminmax()
-    if least < 1 / LARGEST_SUM or most > LARGEST_SUM:  # not so for NaN, which is told
-        return None
-    return (mixed[..., :width] / sums).view(n, heads, size, width)  # type: ignore[no-any-return]
+    least, most = (bound.view(n) for bound in torch.aminmax(sums.detach().reshape(n, -1), dim=1))
+    fits = ~((least < 1 / LARGEST_SUM) | (most > LARGEST_SUM))  # NaN passes, so that it is told
+    return mixed[..., :width] / sums, fits
 
 
 class _Mixed(torch.autograd.Function):
-    """exp(q k) v; the backward pass computes exp(q k) again, in place of keeping it."""
+    """exp(q k / sqrt(D)) v; the backward pass computes the weights again, not to keep them."""
 
     @staticmethod
     def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -70,14 +71,16 @@ class _Mixed(torch.autograd.Function):
         for few in _pieces(q, CACHED_WEIGHTS // 2):  # the weights and their gradient
             weights = _weights(q[few], k[few])
             torch.bmm(weights.transpose(1, 2), grad[few], out=grad_v[few])
-            weights *= torch.bmm(grad[few], v[few].transpose(1, 2))  # of q k
+            weights *= torch.bmm(grad[few], v[few].transpose(1, 2))  # now of the scores
             torch.bmm(weights, k[few], out=grad_q[few])
             torch.bmm(weights.transpose(1, 2), q[few], out=grad_k[few])
-        return grad_q, grad_k, grad_v
+        scale = q.shape[-1] ** -0.5
+        return grad_q.mul_(scale), grad_k.mul_(scale), grad_v
 
 
 def _weights(q: Tensor, k: Tensor) -> Tensor:
-    return torch.bmm(q, k.transpose(1, 2)).exp_()
+    scale = q.shape[-1] ** -0.5
+    return torch.baddbmm(q.new_zeros(()), q, k.transpose(1, 2), beta=0, alpha=scale).exp_()
 
 
 def _pieces(q: Tensor, n_weights: int) -> list[slice]:

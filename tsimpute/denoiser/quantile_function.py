@@ -28,14 +28,34 @@ def interpolation_matrix(levels: Sequence[float], wanted: Sequence[float]) -> Fl
     levels, wanted : sequence of float
         In (0, 1); `levels` increasing, at least two.
     """
-    known, score = ndtri(np.asarray(levels)), ndtri(np.asarray(wanted))
-    left = np.clip(np.searchsorted(known, score) - 1, 0, len(known) - 2)
-    share = (score - known[left]) / (known[left + 1] - known[left])
-    weights = np.zeros((len(score), len(known)))
-    rows = np.arange(len(score))
+    left, share = _pieces(levels, wanted)
+    weights = np.zeros((len(left), len(levels)))
+    rows = np.arange(len(left))
     weights[rows, left] = 1 - share
     weights[rows, left + 1] += share
     return weights
+
+
+def quantiles_at(
+    marks: NDArray[np.floating], levels: Sequence[float], wanted: Sequence[float]
+) -> FloatArray:
+    """Quantiles (n_wanted, ...) from those at levels, `marks` (n_levels, ...).
+
+    Read from two neighbours each: a product with the whole matrix, of which nearly all is 0, may
+    wait longer for the threads of its library than it computes.
+    """
+    left, share = _pieces(levels, wanted)
+    share = share.reshape(-1, *[1] * (marks.ndim - 1))
+    return np.asarray((1 - share) * marks[left] + share * marks[left + 1])
+
+
+def _pieces(
+    levels: Sequence[float], wanted: Sequence[float]
+) -> tuple[NDArray[np.intp], FloatArray]:
+    """Left neighbour of each wanted level, and the share of the right one."""
+    known, score = ndtri(np.asarray(levels)), ndtri(np.asarray(wanted))
+    left = np.clip(np.searchsorted(known, score) - 1, 0, len(known) - 2)
+    return left, (score - known[left]) / (known[left + 1] - known[left])
 
 
 def moments(marks: Tensor, levels: Sequence[float]) -> tuple[Tensor, Tensor]:

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from tsimpute.denoiser.quantile_function import interpolation_matrix
+from tsimpute.denoiser.quantile_function import quantiles_at
 from tsimpute.evaluation.conformal import Calibration, with_grid
 from tsimpute.evaluation.metrics import lower_median
 from tsimpute.evaluation.mixture import mixture_quantiles
@@ -112,8 +112,7 @@ def quantile_reader(levels: Sequence[float]) -> Read:
 
 def head_reader(known: Sequence[float], levels: Sequence[float]) -> Read:
     """Quantiles from those at the marginal head's levels."""
-    weights = interpolation_matrix(known, levels)
-    return lambda part: np.tensordot(weights, part.samples, axes=1)
+    return lambda part: quantiles_at(part.samples, known, levels)
 
 
 def calibrated_reader(
