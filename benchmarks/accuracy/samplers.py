@@ -166,6 +166,8 @@ def wanted(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
                         continue
                     in_pairs = sampler in IN_PAIRS and variance == "crps"
                     for paired in [False, True] if in_pairs else [False]:
+                        if options.only_pairs and not paired:
+                            continue
                         yield {
                             "sampler": sampler,
                             "variance": variance,
@@ -257,6 +259,7 @@ def main() -> None:
     parser.add_argument("--samplers", nargs="+", default=[*SAMPLERS, *FITTED])
     parser.add_argument("--variances", nargs="+", default=list(VARIANCES))
     parser.add_argument("--placements", nargs="+", default=["by hand", "uniform", "quadratic"])
+    parser.add_argument("--only-pairs", action="store_true", help="antithetic trajectories alone")
     parser.add_argument("--remember-gb", type=float, default=2, help="of the network's answers")
     parser.add_argument("--chunk", type=int, default=0, help="windows of a part; 0: all in one")
     parser.add_argument("--threads", type=int, default=0)

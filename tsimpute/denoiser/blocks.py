@@ -55,9 +55,9 @@ class AxisTransformer(nn.Module):
 
         With a layout x are cells (N, C) and attend along its rows, which `is_real` is of.
         """
-        x = self.norm_attention(x + self._drop(self._attend(x, is_real, layout)))
+        x = self.norm_attention(self._drop(self._attend(x, is_real, layout)).add_(x))
         hidden = self._drop(functional.gelu(self.feed_in(x)))
-        out: Tensor = self.norm_feed(x + self._drop(self.feed_out(hidden)))
+        out: Tensor = self.norm_feed(self._drop(self.feed_out(hidden)).add_(x))
         return out
 
     def _drop(self, x: Tensor) -> Tensor:
@@ -171,9 +171,9 @@ class ResidualBlock(nn.Module):
     ) -> Tensor:
         y = x + cells.by_window(self.step_projection(step))
         y = cells.over_features(self.feature_layer, cells.over_time(self.time_layer, y))
-        y = self.mid_projection(y) + side.base
+        y = self.mid_projection(y).add_(side.base)
         if side.by_row is not None:
-            y = y + side.by_row
-        y = torch.addcmul(y, given, side.mask_weight)
+            y.add_(side.by_row)
+        y.addcmul_(given, side.mask_weight)
         gate, content = y.chunk(2, dim=-1)
         return gate.sigmoid() * content.tanh()
