@@ -168,9 +168,9 @@ class ResidualBlock(nn.Module):
     def _gated(
         self, x: Tensor, step: Tensor, side: Side, given: Tensor, cells: Arrangement
     ) -> Tensor:
-        y = x + cells.by_window(self.step_projection(step))
-        y = cells.over_features(self.feature_layer, cells.over_time(self.time_layer, y))
-        y = self.mid_projection(y).add_(side.base)
+        x = x + cells.by_window(self.step_projection(step))
+        x = cells.over_features(self.feature_layer, cells.over_time(self.time_layer, x))
+        y: Tensor = self.mid_projection(x).add_(side.base)
         if side.by_row is not None:
             y.add_(side.by_row)
         y.addcmul_(given, side.mask_weight)
