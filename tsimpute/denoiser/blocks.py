@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple, Protocol
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -54,9 +55,9 @@ class AxisTransformer(nn.Module):
 
         With a layout x are cells (N, C) and attend along its rows, which `is_real` is of.
         """
-        x = self.norm_attention(self._drop(self._attend(x, is_real, layout)).add_(x))
+        x = self.norm_attention(x + self._drop(self._attend(x, is_real, layout)))
         hidden = self._drop(functional.gelu(self.feed_in(x)))
-        out: Tensor = self.norm_feed(self._drop(self.feed_out(hidden)).add_(x))
+        out: Tensor = self.norm_feed(x + self._drop(self.feed_out(hidden)))
         return out
 
     def _drop(self, x: Tensor) -> Tensor:
@@ -168,11 +169,11 @@ class ResidualBlock(nn.Module):
     def _gated(
         self, x: Tensor, step: Tensor, side: Side, given: Tensor, cells: Arrangement
     ) -> Tensor:
-        x = x + cells.by_window(self.step_projection(step))
-        x = cells.over_features(self.feature_layer, cells.over_time(self.time_layer, x))
-        y: Tensor = self.mid_projection(x).add_(side.base)
+        y = x + cells.by_window(self.step_projection(step))
+        y = cells.over_features(self.feature_layer, cells.over_time(self.time_layer, y))
+        y = self.mid_projection(y) + side.base
         if side.by_row is not None:
-            y.add_(side.by_row)
-        y.addcmul_(given, side.mask_weight)
+            y = y + side.by_row
+        y = torch.addcmul(y, given, side.mask_weight)
         gate, content = y.chunk(2, dim=-1)
         return gate.sigmoid() * content.tanh()
