@@ -31,19 +31,22 @@ def attend(q: Tensor, k: Tensor, v: Tensor, is_real: Tensor | None, drop: float)
     Tensor of float, shape (N, heads, S, D)
     """
     if not suits_narrow(q, drop) or _has_tangent(q):
-        return _attend_anyhow(q, k, v, is_real, drop)
+        return _attend_by_torch(q, k, v, is_real, drop)
     mixed, fits = attend_narrow(q, k, v, is_real)
     if fits.all():
         return mixed
-    if q.requires_grad:  # what is replaced would leave infinite gradients behind
-        return _attend_anyhow(q, k, v, is_real, drop)
+    if q.requires_grad:  # what is replaced would leave NaN in them
+        return _attend_by_torch(q, k, v, is_real, drop)
     rest = ~fits
     real = None if is_real is None else is_real[rest]
-    mixed[rest] = _attend_anyhow(q[rest], k[rest], v[rest], real, drop)
+    mixed[rest] = _attend_by_torch(q[rest], k[rest], v[rest], real, drop)
     return mixed
 
 
-def _attend_anyhow(q: Tensor, k: Tensor, v: Tensor, is_real: Tensor | None, drop: float) -> Tensor:
+def _attend_by_torch(
+    q: Tensor, k: Tensor, v: Tensor, is_real: Tensor | None, drop: float
+) -> Tensor:
+    """As `attend`, by what torch has."""
     mask = None if is_real is None else is_real[:, None, None, :]
     if (q.device.type == "cpu" and q.requires_grad) or _has_tangent(q):
         return _attend_by_products(q, k, v, mask, drop)

@@ -47,7 +47,7 @@ def attend_narrow(q: Tensor, k: Tensor, v: Tensor, is_real: Tensor | None) -> tu
     flat = [part.reshape(n * heads, size, -1) for part in (q, k, v)]
     mixed = _Mixed.apply(*flat).view(n, heads, size, -1)  # type: ignore[no-untyped-call]
     sums = mixed[..., width:]
-    least, most = (bound.view(n) for bound in torch.aminmax(sums.detach().reshape(n, -1), dim=1))
+    least, most = torch.aminmax(sums.detach().reshape(n, -1), dim=1)
     fits = ~((least < 1 / LARGEST_SUM) | (most > LARGEST_SUM))  # NaN passes, so that it is told
     return mixed[..., :width] / sums, fits
 
