@@ -4,9 +4,9 @@
 
 Healthcare 10 %, the same stays, threads and run. A head gives 19 quantiles, SAITS one number a
 cell. SAITS is trained here, on the training stays, until its validation error stops to improve.
-The heads, of the official weights and of a small network of our own, are those of
-`benchmarks/accuracy/marginals.py`, trained here (hours) where they are not. All three take turns;
-CSDI, which is slow, imputes one stay once. Needs TSIMPUTE_DATA.
+The heads, of the official weights, of their first two layers and of a small network of our own,
+are those of `benchmarks/accuracy/marginals.py`, trained here (hours) where they are not. All take
+turns; CSDI, which is slow, imputes one stay once. Needs TSIMPUTE_DATA.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from rounds import Size
 from run import available_cores, started
 
 EXCHANGE = CACHE / "one_evaluation"
+HEADS = ("head", "half", "small")  # of worker_head.py
 KEY = ["n_stays", "threads", "epochs", "csdi_samples"]
 
 
@@ -67,6 +68,7 @@ def main() -> None:
     parser.add_argument("--stays", type=int, default=40)
     parser.add_argument("--epochs", type=int, default=100, help="of SAITS, at most")
     parser.add_argument("--csdi-samples", type=int, default=100)
+    parser.add_argument("--heads", nargs="+", choices=HEADS, default=HEADS)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=available_cores())
     parser.add_argument("--note", default="", help="what else ran on the machine")
@@ -80,7 +82,7 @@ def main() -> None:
         )
         peer = environment(CACHE)
         theirs = stack.enter_context(started(peer, "worker_saits.py", size, peer_variables(CACHE)))
-        sides = {"head": (ours, "head"), "small": (ours, "small"), "saits": (theirs, "impute")}
+        sides = {name: (ours, name) for name in options.heads} | {"saits": (theirs, "impute")}
         for worker, task in sides.values():
             worker.time(task)
         times = [
@@ -101,7 +103,7 @@ def main() -> None:
     }
     for name, second in seconds.items():
         row |= {f"{name}_s_per_stay": second, **errors(name, truth, target)}
-    for name in ("head", "small"):
+    for name in options.heads:
         row[f"csdi_over_{name}"] = csdi_s / seconds[name]
         row[f"{name}_over_saits"] = seconds[name] / seconds["saits"]
     add_row(RESULTS / "one_evaluation.csv", row | told, KEY)

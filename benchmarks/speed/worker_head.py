@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -27,12 +28,13 @@ SETTINGS: dict[str, dict[str, int]] = {
 def prepare(size: Size) -> tuple[dict[str, str], dict[str, Task]]:
     """Tasks by name."""
     torch.set_num_threads(size.threads)
-    tasks = {name: impute(name) for name in SETTINGS}
+    tasks: dict[str, Task] = {name: lambda name=name: impute(name)() for name in SETTINGS}
     return {"torch": torch.__version__}, tasks
 
 
+@cache
 def impute(name: str) -> Task:
-    """What fills the test stays and writes the quantiles; trains where that was not done."""
+    """What fills the test stays and writes the quantiles; made at the first call, which trains."""
     parser = argparse.ArgumentParser()
     add_options(parser)
     settings = dict(SETTINGS[name])
