@@ -19,7 +19,7 @@ EXCHANGE = Path(__file__).resolve().parents[1] / ".cache" / "one_evaluation"
 # Of the official weights, with all of their layers or two, and of a network of our own, `SMALL` in
 # accuracy/cases.py.
 SETTINGS: dict[str, dict[str, int]] = {
-    "head": {"iterations": 500},
+    "head": {"iterations": 1000},
     "half": {"iterations": 2000, "layers": 2},
     "small": {"iterations": 2000, "train_seconds": 600},
 }
