@@ -75,17 +75,6 @@ def test_further_outputs_are_saved_with_the_model(tmp_path: Path) -> None:
         assert one.equals(again.predict_quantiles(table(), **choice))
 
 
-def test_a_head_on_some_layers_is_saved_with_the_model(tmp_path: Path) -> None:
-    fitted = EDDPMImputer(**SMALL | {"layers": 2}).fit(table())
-    fitted.fit_marginals(table(), iterations=3, layers=1)
-    again = load(fitted.save(tmp_path / "model"), device="cpu")
-    one, two = (m.predict_quantiles(table(), method="head") for m in (fitted, again))
-    assert one.equals(two)
-    for model in (fitted.model_, again.model_):
-        assert (model.marginals.network.config.layers, model.network.config.layers) == (1, 2)
-    pd.testing.assert_frame_equal(again.transform(table()), fitted.transform(table()))
-
-
 @pytest.mark.parametrize("sampler", FITTED_SAMPLERS)
 def test_fitted_samplers_are_saved_with_the_model(
     imputer: EDDPMImputer, sampler: str, tmp_path: Path

@@ -56,7 +56,7 @@ from tsimpute.storage.plain import plain_parameters
 if TYPE_CHECKING:
     from tsimpute.imputer import EDDPMImputer
 
-FORMAT_VERSION = 5
+FORMAT_VERSION = 4
 VERSION_FILE = "FORMAT_VERSION"
 PAYLOAD_1 = (
     "config.json",
@@ -67,7 +67,7 @@ PAYLOAD_1 = (
 )
 PAYLOAD_2 = (*PAYLOAD_1, "heads.safetensors")
 PAYLOAD_3 = (*PAYLOAD_2, "parts.json")
-PAYLOAD = {1: PAYLOAD_1, 2: PAYLOAD_2, 3: PAYLOAD_3, 4: PAYLOAD_3, 5: PAYLOAD_3}
+PAYLOAD = {1: PAYLOAD_1, 2: PAYLOAD_2, 3: PAYLOAD_3, 4: PAYLOAD_3}
 
 # Attributes of a model that are plain data: from what `to_dict` gave back to the attribute.
 PARTS: dict[str, Callable[[dict[str, Any]], Any]] = {
@@ -205,11 +205,7 @@ def _config(imputer: EDDPMImputer) -> dict[str, Any]:
 
 
 def _marginals(marginals: MarginalNetwork) -> dict[str, Any]:
-    return {
-        "levels": list(marginals.levels),
-        "network_step": marginals.network_step,
-        "layers": marginals.network.config.layers,
-    }
+    return {"levels": list(marginals.levels), "network_step": marginals.network_step}
 
 
 def _anchor(anchor: Anchor) -> dict[str, Any]:
@@ -300,8 +296,7 @@ def _with_heads(
         if tuple(config["marginals"]["levels"]) != LEVELS:
             raise ModelFileError(f"{path} has a marginal head of other levels than {LEVELS}")
         step = config["marginals"]["network_step"]
-        layers = config["marginals"].get("layers", shape.layers)  # older formats: all of them
-        marginals = MarginalNetwork(CSDIDenoiser(replace(shape, layers=layers)), step)
+        marginals = MarginalNetwork(CSDIDenoiser(shape), step)
     model = replace(
         model,
         heads=heads,

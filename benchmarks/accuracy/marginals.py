@@ -3,14 +3,12 @@
     python benchmarks/accuracy/marginals.py --stays 40 --samples 16
     python benchmarks/accuracy/marginals.py --data air-quality --stays 82 --samples 16
     python benchmarks/accuracy/marginals.py --train-seconds 600 --iterations 2000 --steps
-    python benchmarks/accuracy/marginals.py --layers 2 --iterations 2000 --steps
 
 The head is trained from a copy of the network on the training windows. Rows: the head alone (one
 evaluation); few-step chains that start at pure noise or at what the head expects; quantiles of
 samples that are coupled to the head; and with `--reference-samples` those of all 50 steps.
-The last two commands are for `speed/one_evaluation.py`: a small network on Healthcare, and a head
-on the first two layers of the official network. Rows are written one by one; see `samplers.py` for
-the rest. Needs TSIMPUTE_DATA.
+The last command trains a small network on Healthcare, for `speed/one_evaluation.py`. Rows
+are written one by one; see `samplers.py` for the rest. Needs TSIMPUTE_DATA.
 """
 
 from __future__ import annotations
@@ -34,22 +32,19 @@ from tsimpute.evaluation.metrics import CRPS_LEVELS
 
 FILE = RESULTS / "marginals.csv"
 KEY = [*CASE_KEY, "method", "sampler", "start", "kept", "iterations", "n_stays", "n_samples"]
-KEY += ["seed", "layers"]
+KEY += ["seed"]
 PLACES = WELL_PLACED | LEARNED_PLACES
 
 
-def with_marginals(
-    data: Data, options: argparse.Namespace, layers: int | None = None
-) -> tuple[EDDPMImputer, float]:
+def with_marginals(data: Data, options: argparse.Namespace) -> tuple[EDDPMImputer, float]:
     """The network with a marginal head, and the seconds that its training took."""
-    some = f"-{layers}layers" if layers else ""
-    name = f"head-{options.iterations}{some}-{file_name(options)}"
+    name = f"head-{options.iterations}-{file_name(options)}"
     saved, clock = CACHE / "marginals" / name, CACHE / "marginals" / f"{name}.seconds"
     if saved.exists():
         return load(saved, device=options.device), float(clock.read_text())
     imputer = with_heads(data, options)
     begun = time.perf_counter()
-    imputer.fit_marginals(data.values[data.train], iterations=options.iterations, layers=layers)
+    imputer.fit_marginals(data.values[data.train], iterations=options.iterations)
     seconds = time.perf_counter() - begun
     imputer.save(saved)
     clock.write_text(f"{seconds:.1f}")
@@ -125,7 +120,6 @@ def main() -> None:
     parser.add_argument("--steps", type=int, nargs="*", default=[1, 2, 3, 5])
     parser.add_argument("--sampler", default="ddpm", help="of all rows but head and reference")
     parser.add_argument("--iterations", type=int, default=500, help="of the head's training")
-    parser.add_argument("--layers", type=int, help="of the head's trunk; default: all")
     add_reference_options(parser)
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--device", default="auto")
@@ -134,12 +128,12 @@ def main() -> None:
         torch.set_num_threads(options.threads)
     circumstances()
     data = read_case(options)
-    imputer, train_seconds = with_marginals(data, options, options.layers)
+    imputer, train_seconds = with_marginals(data, options)
     for row in wanted(options):
         sampler = {"head": "", "reference": "ddpm"}.get(row["method"], options.sampler)
         asked = {**identity(options), **row, "sampler": sampler}
         asked |= {"iterations": options.iterations, "n_stays": options.stays}
-        asked |= {"seed": options.seed, "layers": options.layers or ""}
+        asked |= {"seed": options.seed}
         if has_row(FILE, asked):
             continue
         found = run_row(row, imputer, data, options) | {"train_seconds": train_seconds}

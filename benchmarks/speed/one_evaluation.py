@@ -4,9 +4,9 @@
 
 Healthcare 10 %, the same stays, threads and run. A head gives 19 quantiles, SAITS one number a
 cell. SAITS is trained here, on the training stays, until its validation error stops to improve.
-The heads, of the official weights, of their first two layers and of a small network of our own,
-are those of `benchmarks/accuracy/marginals.py`, trained here (hours) where they are not. All take
-turns; CSDI, which is slow, imputes one stay once. Needs TSIMPUTE_DATA.
+The heads, of the official weights and of a small network of our own, are those of
+`benchmarks/accuracy/marginals.py`, trained here (hours) where they are not. All take turns; CSDI,
+which is slow, imputes one stay once. Needs TSIMPUTE_DATA.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from rounds import Size
 from run import available_cores, started
 
 EXCHANGE = CACHE / "one_evaluation"
-HEADS = ("head", "half", "small")  # of worker_head.py
-KEY = ["n_stays", "threads", "epochs", "csdi_samples"]
+HEADS = ("head", "small")  # of worker_head.py
+KEY = ["n_stays", "threads", "epochs", "csdi_samples", "commit"]
 
 
 def export(n_stays: int) -> tuple[np.ndarray, np.ndarray]:

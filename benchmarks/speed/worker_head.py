@@ -16,11 +16,8 @@ from rounds import Size, Task, serve
 from tsimpute.evaluation.metrics import CRPS_LEVELS
 
 EXCHANGE = Path(__file__).resolve().parents[1] / ".cache" / "one_evaluation"
-# Of the official weights, with all of their layers or two, and of a network of our own, `SMALL` in
-# accuracy/cases.py.
-SETTINGS: dict[str, dict[str, int]] = {
+SETTINGS = {  # of the official weights, and of a network of our own, `SMALL` in accuracy/cases.py
     "head": {"iterations": 1000},
-    "half": {"iterations": 2000, "layers": 2},
     "small": {"iterations": 2000, "train_seconds": 600},
 }
 
@@ -37,10 +34,9 @@ def impute(name: str) -> Task:
     """What fills the test stays and writes the quantiles; made at the first call, which trains."""
     parser = argparse.ArgumentParser()
     add_options(parser)
-    settings = dict(SETTINGS[name])
-    layers = settings.pop("layers", None)
-    options = parser.parse_args([], argparse.Namespace(seed=0, device="cpu", **settings))
-    imputer, _ = with_marginals(read_case(options), options, layers)
+    known = argparse.Namespace(seed=0, device="cpu", **SETTINGS[name])
+    options = parser.parse_args([], known)
+    imputer, _ = with_marginals(read_case(options), options)
     imputer.set_params(overlap=0.0, verbose=0)
     with np.load(EXCHANGE / "data.npz") as data:
         hidden = data["test_hidden"].astype(np.float64)

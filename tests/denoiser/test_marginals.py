@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tsimpute.denoiser.config import DenoiserConfig
-from tsimpute.denoiser.csdi import CSDIDenoiser, first_layers
+from tsimpute.denoiser.csdi import CSDIDenoiser
 from tsimpute.denoiser.heads import OutputHead
 from tsimpute.denoiser.marginals import LEVELS, MIDDLE, MarginalNetwork
 
@@ -65,26 +65,6 @@ def test_noise_is_read_from_the_trunk(network):
     trunk = network.trunk(x, shown, given_mask, step)
     assert trunk.shape == (2, 3, 6, 8)
     assert torch.equal(network.noise(trunk), network(x, shown, given_mask, step))
-
-
-def test_the_first_layers_are_all_where_the_others_add_nothing():
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        network = CSDIDenoiser(DenoiserConfig(3, channels=8, heads=2, layers=3)).eval()
-    before = {name: w.clone() for name, w in network.state_dict().items()}
-    shallow = first_layers(network, 2)
-    for part in (
-        network.blocks[2].output_projection.weight,
-        network.blocks[2].output_projection.bias,
-    ):
-        torch.nn.init.zeros_(part)
-    x, shown = torch.randn(2, 2, 6, 3, generator=torch.Generator().manual_seed(0))
-    asked = (x, shown, shown > 0, torch.tensor([3.0, 7.0]))
-    torch.testing.assert_close(shallow.trunk(*asked) * 2**0.5, network.trunk(*asked) * 3**0.5)
-    assert shallow.config.layers == 2 and network.config.layers == 3
-    torch.nn.init.ones_(shallow.input_projection.weight)
-    same = network.input_projection.weight
-    assert torch.equal(same, before["input_projection.weight"])
 
 
 @pytest.mark.parametrize(("n_outputs", "shape"), [(1, (2, 6, 3)), (4, (2, 6, 3, 4))])

@@ -231,14 +231,6 @@ def test_ctrl_c_before_the_first_iteration_leaves_no_head() -> None:
     assert imputer.model_.marginals is None
 
 
-@pytest.mark.parametrize("value", [0, 2, 1.0, True, "all"])
-def test_a_head_has_at_most_the_layers_of_the_network(historical: EDDPMImputer, value: Any) -> None:
-    before = historical.model_
-    with pytest.raises(InputError, match=r"layers=.*expected 1 to 1, the residual layers"):
-        historical.fit_marginals(holed(), iterations=2, layers=value)
-    assert historical.model_ is before
-
-
 @pytest.mark.parametrize("value", ["no", 0, None])
 def test_a_switch_is_true_or_false(historical: EDDPMImputer, value: Any) -> None:
     with pytest.raises(InputError, match=r"freeze_trunk=.*expected True or False"):

@@ -25,7 +25,7 @@ def main() -> None:
         epochs=1,
         diffusion_steps=8,
         channels=8,
-        layers=2,
+        layers=1,
         heads=2,
         random_state=0,
         verbose=0,
@@ -37,7 +37,7 @@ def main() -> None:
     ).fit(given)
     imputer.use_widths([4, 8], given)
     imputer.fit_variance(given, n_batches=2).fit_variance(given, "analytic")
-    imputer.fit_marginals(given, iterations=2, layers=1)
+    imputer.fit_marginals(given, iterations=2)
     imputer.fit_calibration(given)
     target = HERE / f"format-{FORMAT_VERSION}"
     imputer.save(target)

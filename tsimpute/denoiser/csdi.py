@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import copy
 import math
-from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -151,14 +149,6 @@ class CSDIDenoiser(nn.Module):
 
 def _positions(x: Tensor) -> Tensor:
     return torch.arange(x.shape[1], device=x.device, dtype=torch.float32)
-
-
-def first_layers(network: CSDIDenoiser, n_layers: int) -> CSDIDenoiser:
-    """A copy of a network that ends after its first residual layers."""
-    shallow = copy.deepcopy(network)
-    shallow.blocks = shallow.blocks[:n_layers]
-    shallow.config = replace(network.config, layers=n_layers)
-    return shallow
 
 
 def n_parameters(module: nn.Module) -> int:

@@ -12,7 +12,6 @@ import torch
 from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
-from tsimpute.arguments import is_count
 from tsimpute.denoiser.slimmable import allowed_widths
 from tsimpute.denoiser.step_widths import StepWidths
 from tsimpute.errors import InputError
@@ -145,21 +144,8 @@ def with_marginals(
     data: TrainingData,
     iterations: int,
     freeze_trunk: bool,
-    layers: int | None,
 ) -> FittedModel:
-    """The model with a marginal head, trained from its network; the network stays as it is.
-
-    Raises
-    ------
-    InputError
-        As `training_examples`, or if the network has not as many layers.
-    """
-    all_layers = model.network.config.layers
-    if layers is not None and not (is_count(layers) and layers <= all_layers):
-        raise InputError(
-            f"layers={layers!r} cannot be used; expected 1 to {all_layers}, the residual layers "
-            f"that the network has"
-        )
+    """The model with a marginal head, trained from its network; the network stays as it is."""
     source = training_examples(imputer, model, data)
     progress = _Steps(imputer, "fit marginals", iterations)
     with progress as steps, own_random_numbers(data.seed, source.device):
@@ -169,7 +155,6 @@ def with_marginals(
             source,
             iterations,
             freeze_trunk=freeze_trunk,
-            layers=layers,
             on_step=steps.count,
         )
     return _updated(model, {"method": "head", "start": "marginals"}, marginals=marginals)

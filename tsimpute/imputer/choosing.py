@@ -112,7 +112,6 @@ class ChoosesSampling(FittedImputer):
         *,
         iterations: int = MARGINAL_ITERATIONS,
         freeze_trunk: bool = False,
-        layers: int | None = None,
         patterns: Any = None,
     ) -> Self:
         """Train a marginal head: every hole's distribution in one evaluation.
@@ -130,9 +129,6 @@ class ChoosesSampling(FittedImputer):
             Air-quality four times as many one that is 7 % lower.
         freeze_trunk : bool, default=False
             Train the last two layers alone.
-        layers : int, optional
-            Of the network's residual layers, the first ones that the copy has: half of them make
-            the head twice as fast, and less accurate. Default: all.
         patterns : DataFrame, array, DataArray or Dataset, optional
             As in `fit`; they are not kept from there.
 
@@ -152,7 +148,7 @@ class ChoosesSampling(FittedImputer):
         check_count("iterations", iterations)
         check_switch("freeze_trunk", freeze_trunk)
         data = self._read_training(X, patterns)
-        self.model_ = with_marginals(self, self.model_, data, iterations, freeze_trunk, layers)
+        self.model_ = with_marginals(self, self.model_, data, iterations, freeze_trunk)
         return self
 
     def respace(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
-from tsimpute.denoiser.csdi import CSDIDenoiser, first_layers
+from tsimpute.denoiser.csdi import CSDIDenoiser
 from tsimpute.denoiser.marginals import MarginalNetwork
 from tsimpute.training.examples import Example, ExampleSource, minimise
 from tsimpute.training.gradients import add_gradients, whole_or_parts
@@ -39,7 +40,6 @@ def fit_marginals(
     *,
     learning_rate: float = 1e-3,
     freeze_trunk: bool = False,
-    layers: int | None = None,
     on_step: Callable[[float], object] | None = None,
 ) -> MarginalNetwork:
     """Train a marginal head on a copy of a denoiser; the denoiser stays as it is.
@@ -54,8 +54,6 @@ def fit_marginals(
     learning_rate : float, default=1e-3
     freeze_trunk : bool, default=False
         Train the head alone.
-    layers : int, optional
-        Residual layers that the copy has, the denoiser's first ones. Default: all.
     on_step : callable, optional
         Told the loss after each iteration.
 
@@ -64,8 +62,7 @@ def fit_marginals(
     MarginalNetwork
         In eval mode.
     """
-    trunk = first_layers(network, network.config.layers if layers is None else layers)
-    model = MarginalNetwork(trunk, network_step).to(source.device).train()
+    model = MarginalNetwork(copy.deepcopy(network), network_step).to(source.device).train()
     model.network.requires_grad_(not freeze_trunk).train(not freeze_trunk)
 
     trained = [p for p in model.parameters() if p.requires_grad]
@@ -80,7 +77,7 @@ def fit_marginals(
             value = pinball_loss(marks[hidden], part.away[hidden], model.levels).sum() * share
             return value, float(value.detach())
 
-        parts = whole_or_parts(example.away, trunk.config)
+        parts = whole_or_parts(example.away, network.config)
         return sum(add_gradients(loss, parts, trained, source.device))
 
     minimise(backward, trained, source.draw(), iterations, learning_rate, on_step)
