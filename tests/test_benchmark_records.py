@@ -43,6 +43,16 @@ def test_a_row_that_is_measured_again_replaces_the_old_one(records, tmp_path):
     assert pd.read_csv(file)["crps"].tolist() == [0.3, 0.3]
 
 
+def test_rows_with_blanks_leave_the_lines_of_the_others_as_they_are(records, tmp_path):
+    file = tmp_path / "rows.csv"
+    records.add_row(file, ROW | {"crps": 0.2}, list(ROW))
+    before = file.read_text().splitlines()
+    for kept in ("1", "2"):
+        blank = {"seconds": "", "n": "", "on": "", "kept": kept, "crps": 0.25}
+        records.add_row(file, blank, ["kept"])
+    assert file.read_text().splitlines()[:2] == before
+
+
 def add_many(file: Path, name: str) -> None:
     records = load_records()
     for kept in range(15):

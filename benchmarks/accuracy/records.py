@@ -60,7 +60,9 @@ def add_rows(file: Path, rows: list[dict[str, Any]], key: list[str]) -> None:
             same = _key_index(old, key).isin(_key_index(table, key))
             table = pd.concat([old[~same], table], ignore_index=True)
         temporary = file.with_suffix(".tmp")
-        table.to_csv(temporary, index=False, float_format="%.6g")
+        # Whole numbers stay so in a column that has blanks.
+        written = table.replace("", pd.NA).convert_dtypes()
+        written.to_csv(temporary, index=False, float_format="%.6g")
         os.replace(temporary, file)
 
 
