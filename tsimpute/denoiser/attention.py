@@ -15,8 +15,42 @@ from tsimpute.denoiser.narrow_attention import attend_narrow, suits_narrow
 MAX_BATCH = 65_535  # scaled_dot_product_attention on CUDA refuses a larger batch
 
 
+def attend_by_head(qkv: Tensor, is_real: Tensor | None) -> Tensor:
+    """Mix v by softmax(q k / sqrt(D)) (Vaswani et al. 2017), by narrow heads.
+
+    Parameters
+    ----------
+    qkv : Tensor of float, shape (N, heads, 3 D + 1, S)
+        Queries, keys, values and a row of ones, where :func:`suits_by_head`.
+    is_real : Tensor of bool, shape (N, S), optional
+        False where a key is padding and gets no weight.
+
+    Returns
+    -------
+    Tensor of float, shape (N, heads, D, S)
+    """
+    mixed, fits = attend_narrow(qkv, is_real)
+    if fits.all():
+        return mixed
+    width = qkv.shape[2] // 3
+    by_sequence = qkv[:, :, : 3 * width].transpose(2, 3)
+    if qkv.requires_grad:  # what is replaced would leave NaN in them
+        q, k, v = by_sequence.chunk(3, dim=3)
+        return attend(q, k, v, is_real, 0.0).transpose(2, 3)
+    rest = ~fits
+    q, k, v = by_sequence[rest].chunk(3, dim=3)
+    real = None if is_real is None else is_real[rest]
+    mixed[rest] = attend(q, k, v, real, 0.0).transpose(2, 3)
+    return mixed
+
+
+def suits_by_head(x: Tensor, size: int, width: int, drop: float) -> bool:
+    """Whether :func:`attend_by_head` is the way for sequences of this size and heads this wide."""
+    return suits_narrow(x, size, width, drop) and not _has_tangent(x)
+
+
 def attend(q: Tensor, k: Tensor, v: Tensor, is_real: Tensor | None, drop: float) -> Tensor:
-    """Mix v by softmax(q k / sqrt(D)) (Vaswani et al. 2017).
+    """Mix v by softmax(q k / sqrt(D)), by what torch has.
 
     Parameters
     ----------
@@ -30,23 +64,6 @@ def attend(q: Tensor, k: Tensor, v: Tensor, is_real: Tensor | None, drop: float)
     -------
     Tensor of float, shape (N, heads, S, D)
     """
-    if not suits_narrow(q, drop) or _has_tangent(q):
-        return _attend_by_torch(q, k, v, is_real, drop)
-    mixed, fits = attend_narrow(q, k, v, is_real)
-    if fits.all():
-        return mixed
-    if q.requires_grad:  # what is replaced would leave NaN in them
-        return _attend_by_torch(q, k, v, is_real, drop)
-    rest = ~fits
-    real = None if is_real is None else is_real[rest]
-    mixed[rest] = _attend_by_torch(q[rest], k[rest], v[rest], real, drop)
-    return mixed
-
-
-def _attend_by_torch(
-    q: Tensor, k: Tensor, v: Tensor, is_real: Tensor | None, drop: float
-) -> Tensor:
-    """As `attend`, by what torch has."""
     mask = None if is_real is None else is_real[:, None, None, :]
     if (q.device.type == "cpu" and q.requires_grad) or _has_tangent(q):
         return _attend_by_products(q, k, v, mask, drop)

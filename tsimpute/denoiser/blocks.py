@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tsimpute.denoiser.attention import attend
+from tsimpute.denoiser.attention import attend, attend_by_head, suits_by_head
 from tsimpute.denoiser.config import DenoiserConfig
 from tsimpute.denoiser.dropout import dropout
 from tsimpute.denoiser.layout import AxisLayout
@@ -38,7 +38,7 @@ class AxisTransformer(nn.Module):
     def __init__(self, config: DenoiserConfig) -> None:
         super().__init__()
         channels = config.channels
-        self.heads = config.heads
+        self.heads, self.head_width = config.heads, channels // config.heads
         self.qkv = nn.Linear(channels, 3 * channels)
         self.attention_out = nn.Linear(channels, channels)
         self.norm_attention = nn.LayerNorm(channels)
@@ -55,29 +55,66 @@ class AxisTransformer(nn.Module):
 
         With a layout x are cells (N, C) and attend along its rows, which `is_real` is of.
         """
-        x = self.norm_attention(x + self._drop(self._attend(x, is_real, layout)))
+        x = self.norm_attention(self._drop(self._attend(x, is_real, layout)).add_(x))
         hidden = self._drop(functional.gelu(self.feed_in(x)))
-        out: Tensor = self.norm_feed(x + self._drop(self.feed_out(hidden)))
+        out: Tensor = self.norm_feed(self._drop(self.feed_out(hidden)).add_(x))
         return out
 
     def _drop(self, x: Tensor) -> Tensor:
         return dropout(x, self.dropout, self.training)
 
     def _attend(self, x: Tensor, is_real: Tensor | None, layout: AxisLayout | None) -> Tensor:
+        drop = self.attention_dropout if self.training else 0.0
+        size = x.shape[-2] if layout is None else layout.width
+        if suits_by_head(x, size, self.head_width, drop):
+            return self._attend_by_head(x, is_real, layout)
         qkv = self.qkv(x)
         if layout is None:
-            mixed = self._mix(qkv, is_real)
+            mixed = self._mix(qkv, is_real, drop)
         else:
-            mixed = layout.to_cells(self._mix(layout.to_rows(qkv), is_real))
+            mixed = layout.to_cells(self._mix(layout.to_rows(qkv), is_real, drop))
         out: Tensor = self.attention_out(mixed)
         return out
 
-    def _mix(self, qkv: Tensor, is_real: Tensor | None) -> Tensor:
+    def _mix(self, qkv: Tensor, is_real: Tensor | None, drop: float) -> Tensor:
         n, size, width = qkv.shape
-        split = qkv.view(n, size, 3, self.heads, width // 3 // self.heads)
+        split = qkv.view(n, size, 3, self.heads, self.head_width)
         q, k, v = split.permute(2, 0, 3, 1, 4)  # each (N, heads, S, C / heads)
-        mixed = attend(q, k, v, is_real, self.attention_dropout if self.training else 0.0)
+        mixed = attend(q, k, v, is_real, drop)
         return mixed.transpose(1, 2).reshape(n, size, width // 3)
+
+    def _attend_by_head(
+        self, x: Tensor, is_real: Tensor | None, layout: AxisLayout | None
+    ) -> Tensor:
+        """The same with sequences along the last axis, (N, channels, S), inside."""
+        weight, bias = self._qkv_by_head()
+        # A gradient of weights that are a factor of each sequence by itself takes longer.
+        each = layout is None and not weight.requires_grad
+        if each:
+            qkv = torch.baddbmm(bias[:, None], weight.expand(len(x), -1, -1), x.transpose(1, 2))
+        else:
+            cells = functional.linear(x, weight, bias)
+            rows = cells if layout is None else layout.to_rows(cells)
+            qkv = rows.transpose(1, 2).contiguous()
+        n, width, size = qkv.shape
+        by_head = qkv.view(n, self.heads, width // self.heads, size)
+        mixed = attend_by_head(by_head, is_real).reshape(n, -1, size).transpose(1, 2)
+        if each:
+            out_weight = self.attention_out.weight.T.expand(n, -1, -1)
+            return torch.baddbmm(self.attention_out.bias, mixed, out_weight)
+        out: Tensor = self.attention_out(mixed if layout is None else layout.to_cells(mixed))
+        return out
+
+    def _qkv_by_head(self) -> tuple[Tensor, Tensor]:
+        """Weight and bias of query, key, value and a constant 1 of each head in turn."""
+        shape = (3, self.heads, self.head_width, -1)
+        weight, bias = (
+            part.view(shape).transpose(0, 1).flatten(1, 2)
+            for part in (self.qkv.weight, self.qkv.bias)
+        )  # each (heads, 3 C / heads, C or 1)
+        weight = functional.pad(weight, (0, 0, 0, 1))
+        bias = functional.pad(bias, (0, 0, 0, 1), value=1.0)
+        return weight.flatten(0, 1), bias.flatten()
 
 
 class Arrangement(Protocol):
@@ -152,7 +189,8 @@ class ResidualBlock(nn.Module):
         """Return the next x and the skip, each like x; `given` is 0 or 1, with one channel."""
         y = self.output_projection(self._gated(x, step, side, given, cells))
         residual, skip = y.chunk(2, dim=-1)
-        return (x + residual) / math.sqrt(2), skip
+        onward: Tensor = (x + residual).div_(math.sqrt(2))
+        return onward, skip
 
     def skip(
         self, x: Tensor, step: Tensor, side: Side, given: Tensor, cells: Arrangement
@@ -171,9 +209,10 @@ class ResidualBlock(nn.Module):
     ) -> Tensor:
         y = x + cells.by_window(self.step_projection(step))
         y = cells.over_features(self.feature_layer, cells.over_time(self.time_layer, y))
-        y = self.mid_projection(y) + side.base
+        y = self.mid_projection(y).add_(side.base)
         if side.by_row is not None:
-            y = y + side.by_row
-        y = torch.addcmul(y, given, side.mask_weight)
+            y.add_(side.by_row)
+        y.addcmul_(given, side.mask_weight)
         gate, content = y.chunk(2, dim=-1)
-        return gate.sigmoid() * content.tanh()
+        gated: Tensor = gate.sigmoid() * content.tanh()
+        return gated

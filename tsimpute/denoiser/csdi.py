@@ -134,8 +134,10 @@ class CSDIDenoiser(nn.Module):
             h, skip = block(h, code, block_side, given, cells)
             skips.append(skip)
         last: ResidualBlock = self.blocks[-1]  # type: ignore[assignment]
-        total = sum(skips, last.skip(h, code, side[-1], given, cells))
-        return total / math.sqrt(len(self.blocks))
+        total = last.skip(h, code, side[-1], given, cells)
+        for skip in skips:
+            total.add_(skip)
+        return total.div_(math.sqrt(len(self.blocks)))
 
     def noise(self, trunk: Tensor) -> Tensor:
         """Predicted noise (B, L, K) from the trunk (B, K, L, C)."""
